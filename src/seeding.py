@@ -1,0 +1,56 @@
+"""One seed, many independent streams of random numbers, and torch's deterministic settings."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from src.errors import PipelineError
+
+
+def stream_seed(purpose: str, seed: int) -> int:
+    """A 63-bit seed that depends on the purpose's name and the run's seed, and on nothing else."""
+    digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator_for(purpose: str, seed: int) -> torch.Generator:
+    """An own generator per purpose: drawing more for one purpose never shifts another's numbers.
+
+    It lives on the CPU whatever the device, so that every device gets the same numbers.
+    """
+    return torch.Generator().manual_seed(stream_seed(purpose, seed))
+
+
+@contextmanager
+def default_generator(purpose: str, seed: int) -> Iterator[None]:
+    """Seeds torch's default generator inside the block, for torchmetrics, which takes no other.
+
+    The state before the block is restored after it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(purpose, seed))
+        yield
+
+
+def set_up(device: str, threads: int) -> torch.device:
+    """Makes torch deterministic with a fixed number of threads (more threads sum in another order).
+
+    Args:
+        device: `cpu` or `cuda`.
+        threads: Threads for one operation.
+
+    Raises:
+        PipelineError: The device is not there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise PipelineError("params.yaml: device is 'cuda' but torch sees no GPU; set it to cpu")
+    # cuBLAS reads this once, at its first use: https://pytorch.org/docs/stable/notes/randomness.html
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(threads)
+    # Subnormal numbers cost a CPU dozens of times as much as others, and a trained ReLU net makes many.
+    torch.set_flush_denormal(True)
+    return torch.device(device)

@@ -1,0 +1,36 @@
+"""Fixtures that several test files share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src import idx
+from src.seeding import set_up
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _deterministic() -> None:
+    set_up("cpu", 1)  # networks here are tiny: a second thread would only wait for the first
+
+
+def write_set(root: Path, train: int, test: int, seed: int = 0) -> None:
+    """An image set in MNIST's layout: a bright bar whose row tells the class, on noise."""
+    rng = np.random.default_rng(seed)
+    for split, count in (("train", train), ("test", test)):
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        images = rng.integers(0, 60, (count, 28, 28), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[4 + 2 * label : 6 + 2 * label, 6:22] = 255
+        for name, array in zip(idx.NAMES[split], (images, labels), strict=True):
+            with idx.Writer(idx.folder(root) / name, array.shape) as writer:
+                writer.append(array)
+
+
+@pytest.fixture
+def image_set(tmp_path: Path) -> Path:
+    """A folder with 300 training and 100 test images."""
+    write_set(tmp_path / "set", 300, 100)
+    return tmp_path / "set"

@@ -1,0 +1,36 @@
+from itertools import islice
+
+import pytest
+import torch
+
+from src.batches import shuffled
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_every_epoch_shows_each_example_once_in_another_order() -> None:
+    stream = shuffled(12, 4, rng())
+    first, second = (torch.cat(list(islice(stream, 3))).tolist() for _ in range(2))
+    assert sorted(first) == sorted(second) == list(range(12))
+    assert first != second
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(10, 4), (3, 7), (1, 5), (7, 7)])
+def test_batches_are_full_and_no_example_is_left_out_or_favoured(count: int, batch_size: int) -> None:
+    batches = list(islice(shuffled(count, batch_size, rng()), 5 * count))
+    assert {len(batch) for batch in batches} == {batch_size}
+    # 5 * count batches are exactly 5 * batch_size epochs.
+    assert torch.cat(batches).bincount(minlength=count).tolist() == [5 * batch_size] * count
+
+
+def test_the_order_depends_on_the_generator_alone() -> None:
+    def take(seed: int) -> list[int]:
+        return torch.cat(list(islice(shuffled(20, 6, rng(seed)), 9))).tolist()
+
+    torch.manual_seed(1)
+    once = take(3)
+    torch.manual_seed(2)
+    assert take(3) == once
+    assert take(4) != once
