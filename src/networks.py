@@ -1,0 +1,157 @@
+"""Generators, discriminators and classifiers for 28x28 grey images, all returning raw scores.
+
+Images are float tensors of shape (n, 1, 28, 28) in [-1, 1], labels int64 tensors of shape (n,).
+`NETWORKS` names every network, so that a saved one can be rebuilt from its name and options.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+SIDE = 28
+PIXELS = SIDE * SIDE
+CLASSES = 10
+
+
+class MLPGenerator(nn.Module):
+    """The source document's generator: latent - 128 - 256 - 784, ReLU inside, tanh at the end.
+
+    Args:
+        latent: Length of the latent vector z.
+        width: Units of the first hidden layer; the second has twice as many. 128 in the document.
+        conditional: Whether a class embedding of length 10 is joined to the latent vector.
+    """
+
+    def __init__(self, *, latent: int, width: int, conditional: bool) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(CLASSES, CLASSES) if conditional else None
+        inputs = latent + (CLASSES if conditional else 0)
+        self.layers = nn.Sequential(
+            nn.Linear(inputs, width),
+            nn.ReLU(),
+            nn.Linear(width, 2 * width),
+            nn.ReLU(),
+            nn.Linear(2 * width, PIXELS),
+            nn.Tanh(),
+        )
+
+    def forward(self, latent: Tensor, labels: Tensor) -> Tensor:
+        """Maps latents (n, latent) and labels (n,) to images (n, 1, 28, 28) in [-1, 1]."""
+        if self.embedding is not None:
+            latent = torch.cat([latent, self.embedding(labels)], dim=1)
+        images: Tensor = self.layers(latent)
+        return images.view(-1, 1, SIDE, SIDE)
+
+
+class MLPDiscriminator(nn.Module):
+    """The source document's discriminator: 784 - 256 - 128 - 1, ReLU inside, without the sigmoid.
+
+    Args:
+        width: Units of the second hidden layer; the first has twice as many. 128 in the document.
+        conditional: Whether the label enters by projection (Miyato and Koyama 2018, eq. 3).
+    """
+
+    def __init__(self, *, width: int, conditional: bool) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(PIXELS, 2 * width),
+            nn.ReLU(),
+            nn.Linear(2 * width, width),
+            nn.ReLU(),
+        )
+        self.score = nn.Linear(width, 1)
+        self.embedding = nn.Embedding(CLASSES, width) if conditional else None
+        if self.embedding is not None:
+            # The projection starts at the scale of the score's own weights, so that neither drowns the other.
+            nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(3 * width))
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Maps images (n, 1, 28, 28) and labels (n,) to raw scores (n,), any real number."""
+        features = self.layers(images)
+        scores: Tensor = self.score(features).squeeze(1)
+        if self.embedding is not None:
+            # f(x, y) = y^T V phi(x) + psi(phi(x))
+            scores = scores + (self.embedding(labels) * features).sum(dim=1)
+        return scores
+
+
+class ConvClassifier(nn.Module):
+    """Three convolutions and two linear layers: the extractor's, labeller's and downstream architecture.
+
+    Args:
+        width: Channels of the first convolution; the next two have 2 and 4 times as many.
+    """
+
+    num_features = 128  # torchmetrics asks a feature extractor for this attribute
+
+    def __init__(self, *, width: int) -> None:
+        super().__init__()
+
+        def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+            layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+            return [layer, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+        self.body = nn.Sequential(
+            *convolution(1, width, kernel=5, stride=2),
+            *convolution(width, 2 * width, kernel=3),
+            nn.MaxPool2d(2),
+            *convolution(2 * width, 4 * width, kernel=3),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(4 * width * 9, self.num_features),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(self.num_features, CLASSES)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Maps images (n, 1, 28, 28) in [-1, 1] to penultimate features (n, 128), each >= 0."""
+        features: Tensor = self.body(images)
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps images (n, 1, 28, 28) in [-1, 1] to logits (n, 10)."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+
+NETWORKS: dict[str, type[nn.Module]] = {
+    "mlp-generator": MLPGenerator,
+    "mlp-discriminator": MLPDiscriminator,
+    "conv-classifier": ConvClassifier,
+}
+
+
+def build(name: str, *, seed: int, **options: Any) -> nn.Module:
+    """Builds a network and notes on it how: `network.built_from` rebuilds it after saving.
+
+    Args:
+        name: A key of `NETWORKS`.
+        seed: Seeds the initial weights, and nothing beyond them.
+        **options: The network's own keyword arguments.
+    """
+    # torch's initialisers draw from the default generator and take no other; its state is put back.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = NETWORKS[name](**options)
+    network.built_from = {"name": name, "options": options}  # type: ignore[assignment]
+    return network
+
+
+def build_pair(
+    name: str, *, seed: int, latent: int, width: int, conditional: bool
+) -> tuple[nn.Module, nn.Module]:
+    """Builds a generator and its discriminator.
+
+    Args:
+        name: Which pair: NETWORKS has `<name>-generator` and `<name>-discriminator`.
+        seed: Seeds the initial weights of both.
+        latent: Length of the latent vector.
+        width: Units (or channels) of the narrowest hidden layer.
+        conditional: Whether both are told the class.
+    """
+    generator = build(f"{name}-generator", seed=seed, latent=latent, width=width, conditional=conditional)
+    discriminator = build(f"{name}-discriminator", seed=seed + 1, width=width, conditional=conditional)
+    return generator, discriminator

@@ -1,0 +1,88 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from src import networks
+from src.config import Recipe
+
+SETTINGS = {"latent": 7, "width": 8}
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+@pytest.mark.parametrize("name", Recipe.__annotations__["network"].__args__)
+def test_a_pair_keeps_the_contract_of_shapes_and_ranges(name: str, conditional: bool) -> None:
+    generator, discriminator = networks.build_pair(name, seed=0, conditional=conditional, **SETTINGS)
+    labels = torch.arange(5)
+    pictures = generator(100 * torch.randn(5, 7), labels)
+    assert pictures.shape == (5, 1, 28, 28)
+    assert pictures.min() >= -1
+    assert pictures.max() <= 1
+    assert pictures.std() > 0.1
+    assert discriminator(pictures, labels).shape == (5,)
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_only_conditional_networks_look_at_the_label(conditional: bool) -> None:
+    generator, discriminator = networks.build_pair("mlp", seed=0, conditional=conditional, **SETTINGS)
+    noise, zeros, ones = torch.randn(4, 7), torch.zeros(4).long(), torch.ones(4).long()
+    pictures = generator(noise, zeros)
+    assert torch.equal(pictures, generator(noise, ones)) != conditional
+    assert torch.equal(discriminator(pictures, zeros), discriminator(pictures, ones)) != conditional
+
+
+def test_the_mlp_is_the_documents() -> None:
+    generator, discriminator = networks.build_pair("mlp", seed=0, latent=100, width=128, conditional=False)
+
+    def layers(network: nn.Module) -> list[tuple[int, int]]:
+        linear = (layer for layer in network.modules() if isinstance(layer, nn.Linear))
+        return sorted((layer.in_features, layer.out_features) for layer in linear)
+
+    assert layers(generator) == [(100, 128), (128, 256), (256, 784)]
+    assert layers(discriminator) == [(128, 1), (256, 128), (784, 256)]
+    # 100*128+128 + 128*256+256 + 256*784+784; 784*256+256 + 256*128+128 + 128+1
+    assert sum(p.numel() for p in generator.parameters()) == 12_928 + 33_024 + 201_488
+    assert sum(p.numel() for p in discriminator.parameters()) == 200_960 + 32_896 + 129
+
+
+def test_the_discriminator_gives_raw_scores_and_projects_the_label() -> None:
+    discriminator = networks.build("mlp-discriminator", seed=0, width=8, conditional=True)
+    pictures, labels = 30 * torch.randn(6, 1, 28, 28), torch.arange(6)
+    scores = discriminator(pictures, labels)
+    assert scores.abs().max() > 1.5  # no sigmoid, no tanh
+    # f(x, y) = V_y . phi(x) + w . phi(x) + b
+    features = discriminator.layers(pictures)
+    weights = discriminator.embedding.weight[labels] + discriminator.score.weight
+    expected = (weights * features).sum(dim=1) + discriminator.score.bias
+    torch.testing.assert_close(scores, expected)
+
+
+def test_weights_depend_on_the_seed_alone_and_drawing_them_disturbs_nobody() -> None:
+    torch.manual_seed(1)
+    one = networks.build("mlp-discriminator", seed=3, width=8, conditional=False)
+    following = torch.rand(1).item()
+    torch.manual_seed(1)
+    assert torch.rand(1).item() == following
+    two = networks.build("mlp-discriminator", seed=3, width=8, conditional=False)
+    three = networks.build("mlp-discriminator", seed=4, width=8, conditional=False)
+    assert torch.equal(one.score.weight, two.score.weight)
+    assert not torch.equal(one.score.weight, three.score.weight)
+
+
+def test_the_classifier_gives_features_and_logits_of_the_same_pass() -> None:
+    classifier = networks.build("conv-classifier", seed=0, width=4).eval()
+    pictures = torch.randn(3, 1, 28, 28)
+    features = classifier.features(pictures)
+    assert features.shape == (3, classifier.num_features)
+    assert features.min() >= 0
+    torch.testing.assert_close(classifier(pictures), classifier.head(features))
+    assert classifier(pictures).shape == (3, 10)
+
+
+def test_the_projection_starts_at_the_scale_of_the_score() -> None:
+    discriminator = networks.build("mlp-discriminator", seed=0, width=512, conditional=True)
+    # nn.Linear draws uniformly from +-1/sqrt(512): standard deviation 1/sqrt(3*512)
+    expected = 1 / math.sqrt(3 * 512)
+    assert discriminator.score.weight.std().item() == pytest.approx(expected, rel=0.15)
+    assert discriminator.embedding.weight.std().item() == pytest.approx(expected, rel=0.15)
