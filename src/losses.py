@@ -1,0 +1,71 @@
+"""Adversarial losses on raw scores: one row of `LOSSES` holds a loss's discriminator and generator half.
+
+Both halves take the discriminator's raw scores (any shape, no sigmoid applied) of real and of generated
+images by keyword and return a scalar to minimise. With D = sigmoid(score), log D and log(1 - D) are
+written as softplus of the score, which stays finite where the sigmoid rounds to 0 or 1.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+Half = Callable[..., Tensor]
+
+
+class Loss(NamedTuple):
+    """The two halves of an adversarial loss, each called as `half(real=..., fake=...)`."""
+
+    discriminator: Half
+    generator: Half
+
+
+def gan_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
+    """Cross-entropy of real against generated (Goodfellow et al. 2014, eq. 1)."""
+    # L_D = -E[log D(x)] - E[log(1 - D(G(z)))],  -log sigmoid(s) = softplus(-s)
+    return softplus(-real).mean() + softplus(fake).mean()
+
+
+def gan_generator(*, real: Tensor, fake: Tensor) -> Tensor:
+    """Non-saturating generator loss (Goodfellow et al. 2014, section 3)."""
+    # L_G = -E[log D(G(z))]
+    return softplus(-fake).mean()
+
+
+def minimax_generator(*, real: Tensor, fake: Tensor) -> Tensor:
+    """Saturating generator loss, the min-max game as written (Goodfellow et al. 2014, eq. 1)."""
+    # L_G = E[log(1 - D(G(z)))],  log(1 - sigmoid(s)) = -softplus(s)
+    return -softplus(fake).mean()
+
+
+def wgan_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
+    """Critic's negated estimate of the Wasserstein distance (Arjovsky et al. 2017, eq. 3)."""
+    # L_D = -E[D(x)] + E[D(G(z))]
+    return fake.mean() - real.mean()
+
+
+def wgan_generator(*, real: Tensor, fake: Tensor) -> Tensor:
+    """Generator's half of the Wasserstein distance (Arjovsky et al. 2017, eq. 3)."""
+    # L_G = -E[D(G(z))]
+    return -fake.mean()
+
+
+def lsgan_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
+    """Least squares towards 1 for real and 0 for generated (Mao et al. 2017, eq. 9)."""
+    # L_D = 1/2 E[(D(x) - 1)^2] + 1/2 E[D(G(z))^2]
+    return 0.5 * (real - 1).square().mean() + 0.5 * fake.square().mean()
+
+
+def lsgan_generator(*, real: Tensor, fake: Tensor) -> Tensor:
+    """Least squares towards 1 for generated (Mao et al. 2017, eq. 9)."""
+    # L_G = 1/2 E[(D(G(z)) - 1)^2]
+    return 0.5 * (fake - 1).square().mean()
+
+
+LOSSES: dict[str, Loss] = {
+    "gan": Loss(gan_discriminator, gan_generator),
+    "minimax": Loss(gan_discriminator, minimax_generator),
+    "wgan": Loss(wgan_discriminator, wgan_generator),
+    "lsgan": Loss(lsgan_discriminator, lsgan_generator),
+}
