@@ -1,0 +1,138 @@
+"""The one adversarial training loop: networks, losses, data and optimisers arrive as arguments."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from src import batches
+from src.errors import PipelineError
+from src.images import to_unit
+from src.losses import Loss
+
+
+class Report(NamedTuple):
+    """Means since the last report. Scores are the discriminator's raw outputs."""
+
+    images_seen: int
+    d_loss: float
+    g_loss: float
+    real_score: float
+    fake_score: float
+
+
+def train(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    average: AveragedModel,
+    loss: Loss,
+    *,
+    images: Tensor,
+    labels: Tensor,
+    latent: int,
+    optimizer_g: Optimizer,
+    optimizer_d: Optimizer,
+    images_total: int,
+    batch_size: int,
+    critic_steps: int,
+    weight_clip: float,
+    reports: int,
+    shuffle: torch.Generator,
+    noise: torch.Generator,
+) -> Iterator[Report]:
+    """Trains in place and yields a report at equal intervals; the caller owns progress bar and pictures.
+
+    A step shows the discriminator one batch of real and one of generated images; each `critic_steps`-th
+    step also updates the generator and its average (Goodfellow et al. 2014, algorithm 1). Generated images
+    carry the labels of the real batch, so that both have the same class frequencies.
+
+    Args:
+        generator: Maps latents (n, latent) and labels (n,) to images (n, 1, 28, 28) in [-1, 1].
+        discriminator: Maps images and labels to raw scores (n,).
+        average: Moving average of the generator's weights; updated in place.
+        loss: Both halves of the adversarial loss.
+        images: All training images, uint8 (n, 1, 28, 28), on the device of the networks.
+        labels: Their labels, int64 (n,), on the same device.
+        latent: Length of a latent vector.
+        optimizer_g: Optimiser of the generator's parameters.
+        optimizer_d: Optimiser of the discriminator's parameters.
+        images_total: Real images shown in the whole run; rounded up to whole batches.
+        batch_size: Real images in a step, and generated ones.
+        critic_steps: Discriminator steps for each generator step.
+        weight_clip: Discriminator weights are clipped to [-c, c] after its step (Arjovsky et al. 2017,
+            algorithm 1, line 7); 0 leaves them alone.
+        reports: How many reports to yield; fewer, where there are fewer generator steps.
+        shuffle: Draws the order of the real images.
+        noise: Draws the latents.
+
+    Raises:
+        PipelineError: A loss is NaN or infinite (names the step and the loss), or there are too few
+            images for a single generator step.
+    """
+    device = images.device
+    steps = math.ceil(images_total / batch_size)
+    if steps < critic_steps:
+        raise PipelineError(
+            f"params.yaml: recipes.<loss>.images is {images_total}; allowed: at least "
+            f"{critic_steps * batch_size}: the generator takes a step after critic_steps batches"
+        )
+    reports = min(reports, steps // critic_steps)  # each has a generator step to tell of
+    report_at = {math.ceil(steps * (i + 1) / reports) for i in range(reports)}
+    clipped = [p for p in discriminator.parameters() if weight_clip]
+    sums, since, g_updates = [0.0, 0.0, 0.0, 0.0], 0, 0
+
+    def latents() -> Tensor:
+        return torch.randn(batch_size, latent, generator=noise).to(device)
+
+    stream = batches.shuffled(len(images), batch_size, shuffle)
+    for step, batch in zip(range(1, steps + 1), stream, strict=False):
+        batch = batch.to(device)
+        y = labels[batch]
+        with torch.no_grad():
+            fake = generator(latents(), y)
+        # One pass over both halves is faster than two, and the same: no network here mixes a batch's rows.
+        scores = discriminator(torch.cat([to_unit(images[batch]), fake]), torch.cat([y, y]))
+        real_scores, fake_scores = scores.chunk(2)
+        d_loss = loss.discriminator(real=real_scores, fake=fake_scores)
+        optimizer_d.zero_grad()
+        d_loss.backward()
+        optimizer_d.step()
+        for parameter in clipped:
+            parameter.data.clamp_(-weight_clip, weight_clip)
+        values = [_finite(d_loss, "discriminator", step), 0.0]
+        values += [real_scores.mean().item(), fake_scores.mean().item()]
+
+        if step % critic_steps == 0:
+            discriminator.requires_grad_(False)
+            scores = discriminator(generator(latents(), y), y)
+            g_loss = loss.generator(real=real_scores.detach(), fake=scores)
+            optimizer_g.zero_grad()
+            g_loss.backward()
+            optimizer_g.step()
+            discriminator.requires_grad_(True)
+            average.update_parameters(generator)
+            values[1] = _finite(g_loss, "generator", step)
+            g_updates += 1
+
+        sums = [total + value for total, value in zip(sums, values, strict=True)]
+        since += 1
+        if step in report_at:
+            means = [total / since for total in sums]
+            means[1] = sums[1] / g_updates
+            yield Report(step * batch_size, *means)
+            sums, since, g_updates = [0.0, 0.0, 0.0, 0.0], 0, 0
+
+
+def _finite(loss: Tensor, half: str, step: int) -> float:
+    value = loss.item()
+    if not math.isfinite(value):
+        raise PipelineError(
+            f"training diverged: {half} loss is {value} at step {step}; "
+            "lower recipes.<loss>.learning_rate or set another seed "
+            "(nothing was overwritten; `dvc checkout` brings back what DVC had removed)"
+        )
+    return value
