@@ -1,0 +1,100 @@
+"""What stands beside a synthetic set: manifest.json for programs and a dataset card for people."""
+
+import string
+from collections.abc import Mapping
+from typing import Any
+
+# Where labels come from, for both kinds of generator; `accuracy` is the labeller's on validation images.
+CONDITIONAL = "the class that the generator was asked for, which it learnt from real labels"
+LABELLED = (
+    "a classifier trained on real labels, since the generator knows no classes; "
+    "how many images each class has is the generator's doing"
+)
+
+_CARD = string.Template("""\
+# Synthetic images in the manner of $dataset
+
+$train_count training and $test_count test images, 28x28 grey, in ten classes, drawn by a generative
+adversarial network (`loss: $loss`, seed $seed). None of them is real.
+
+![One hundred of them](samples.png)
+
+- **Trained on**: $real_images real training images of $dataset. Its last training images (the validation
+  split) and its test images were never shown to the generator.
+- **Labels**: $label_source.
+- **Real labels seen** on the way here: $real_labels. Training on this set is not training without labels.
+- **Known limits**: labels can be wrong and images misshapen. How often, and what the set is worth for
+  training, stands in metrics/quality.json and metrics/downstream.json of the project that made it.
+- **Terms**: derived from $dataset; its licence applies.
+
+Images a class: $class_counts.
+
+The layout is MNIST's own, so that with this folder as `data/synthetic`
+
+    torchvision.datasets.MNIST("data/synthetic")
+
+opens it. `manifest.json` has the settings and the SHA-256 of the generator and of each file.
+""")
+
+
+def manifest(
+    *,
+    dataset: str,
+    loss: str,
+    recipe: Mapping[str, Any],
+    seed: int,
+    real_images: int,
+    generator_sha256: str,
+    labeller_accuracy: float | None,
+    class_counts: Mapping[str, list[int]],
+    sha256: Mapping[str, str],
+) -> dict[str, Any]:
+    """What made a synthetic set, from what, and with which hashes.
+
+    Args:
+        dataset: The real data set.
+        loss: The row of recipes.
+        recipe: That row.
+        seed: The run's seed.
+        real_images: Real images, each with its label, that the generator was trained on.
+        generator_sha256: Of the generator's file.
+        labeller_accuracy: Of the classifier that gave the labels, on validation images, in [0, 1]; None for a
+            conditional generator.
+        class_counts: Images of each class 0..9, for each split.
+        sha256: Of each IDX file.
+    """
+    labels: dict[str, Any] = {"source": CONDITIONAL, "real_labels_seen": real_images}
+    if labeller_accuracy is not None:
+        labels |= {"source": LABELLED, "labeller_validation_accuracy": labeller_accuracy}
+    return {
+        "class_counts": dict(class_counts),
+        "counts": {split: sum(counts) for split, counts in class_counts.items()},
+        "dataset": dataset,
+        "generator_sha256": generator_sha256,
+        "labels": labels,
+        "loss": loss,
+        "real_images_seen": real_images,
+        "recipe": dict(recipe),
+        "seed": seed,
+        "sha256": dict(sha256),
+    }
+
+
+def card(manifest: Mapping[str, Any]) -> str:
+    """The dataset card, in Markdown, of what `manifest` describes."""
+    labels = manifest["labels"]
+    source = labels["source"]
+    if "labeller_validation_accuracy" in labels:
+        source += f"; it is right on {labels['labeller_validation_accuracy']:.2%} of real images"
+    counts = manifest["class_counts"]["train"]
+    return _CARD.substitute(
+        dataset=manifest["dataset"],
+        train_count=f"{manifest['counts']['train']:,}",
+        test_count=f"{manifest['counts']['test']:,}",
+        loss=manifest["loss"],
+        seed=manifest["seed"],
+        real_images=f"{manifest['real_images_seen']:,}",
+        label_source=source,
+        real_labels=f"{labels['real_labels_seen']:,}",
+        class_counts=", ".join(f"{digit}: {count:,}" for digit, count in enumerate(counts)),
+    )

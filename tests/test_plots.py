@@ -1,0 +1,96 @@
+"""Pictures are whole PNG files, exact where they hold images, and the same bytes for the same data."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from src import plots
+
+PICTURE = torch.arange(256, dtype=torch.uint8).view(8, 32)
+DARK = PICTURE // 4 + 10  # must not be stretched to black and white
+ROWS = [
+    {"images_seen": 100.0 * i, "d_loss": 1 / i, "g_loss": 0.5 * i, "real_score": i, "fake_score": -i}
+    for i in range(1, 5)
+]
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "side by side": lambda: plots.side_by_side(DARK, DARK.flip(0), ("real", "synthetic")),
+    "error curves": lambda: plots.error_curves(
+        [10, 1000], {"pretrained": ([0.1, 0.05], [0.01, 0.0]), "scratch": ([0.5, 0.06], [0.1, 0.01])}
+    ),
+    "training curves": lambda: plots.training_curves(ROWS),
+}
+
+
+def decoded(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        image.load()
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize("picture", [PICTURE, PICTURE.t(), PICTURE[:, ::3]])
+def test_a_grey_picture_comes_back_pixel_by_pixel(tmp_path: Path, picture: torch.Tensor) -> None:
+    plots.write_grey(tmp_path / "sub" / "x.png", picture)
+    found = decoded(tmp_path / "sub" / "x.png")
+    assert found.dtype == np.uint8
+    assert found.tolist() == picture.tolist()
+
+
+def test_a_grey_picture_is_the_same_bytes_twice(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        plots.write_grey(tmp_path / name, PICTURE)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_a_picture_of_some_size_and_the_same_bytes_twice(tmp_path: Path, name: str) -> None:
+    for file in ("a.png", "b.png"):
+        plots.write_figure(tmp_path / file, FIGURES[name]())
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    found = decoded(tmp_path / "a.png")
+    assert found.shape[0] > 300
+    assert found.shape[1] > 600
+    assert len(np.unique(found.reshape(-1, found.shape[2]), axis=0)) > 5  # something is drawn
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_names_no_program_time_or_host(tmp_path: Path, name: str) -> None:
+    plots.write_figure(tmp_path / "x.png", FIGURES[name]())
+    with Image.open(io.BytesIO((tmp_path / "x.png").read_bytes())) as image:
+        assert set(image.info) <= {"dpi"}
+
+
+def test_two_pictures_stand_side_by_side_unscaled_in_value() -> None:
+    figure = FIGURES["side by side"]()
+    assert [axes.get_title() for axes in figure.axes] == ["real", "synthetic"]
+    shown = [axes.images[0] for axes in figure.axes]
+    assert np.asarray(shown[0].get_array()).tolist() == DARK.tolist()
+    assert np.asarray(shown[1].get_array()).tolist() == DARK.flip(0).tolist()
+    assert [image.get_clim() for image in shown] == [(0, 255)] * 2
+
+
+def test_error_curves_are_in_percent_with_a_curve_an_arm() -> None:
+    (axes,) = FIGURES["error curves"]().axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    curves = {container.get_label(): container.lines[0] for container in axes.containers}
+    assert list(curves) == ["pretrained", "scratch"]
+    assert curves["pretrained"].get_xdata().tolist() == [10, 1000]
+    assert curves["pretrained"].get_ydata().tolist() == pytest.approx([10, 5])
+    assert curves["scratch"].get_ydata().tolist() == pytest.approx([50, 6])
+    (bars,) = axes.containers[1].lines[2]
+    assert bars.get_segments()[0][:, 1].tolist() == pytest.approx([40, 60])
+
+
+def test_training_curves_have_losses_left_and_scores_right() -> None:
+    left, right = FIGURES["training curves"]().axes
+    assert [line.get_label() for line in left.lines] == ["d_loss", "g_loss"]
+    assert [line.get_label() for line in right.lines] == ["real_score", "fake_score"]
+    assert list(left.lines[1].get_xdata()) == [100, 200, 300, 400]
+    assert list(left.lines[1].get_ydata()) == [0.5, 1.0, 1.5, 2.0]
+    assert list(right.lines[1].get_ydata()) == [-1, -2, -3, -4]
