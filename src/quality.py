@@ -1,0 +1,110 @@
+"""Images and an extractor to numbers: Fréchet distance and inception score, as torchmetrics computes them.
+
+Both use features of a small classifier of the same kind of images instead of ImageNet's Inception network,
+which barely tells digits apart. Values compare only within one extractor and one number of images, so each
+stands beside the same number for real images.
+"""
+
+import math
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.inception import InceptionScore
+
+from src.errors import PipelineError
+from src.images import to_unit
+from src.seeding import default_generator
+
+BATCH = 1000
+# A class that no image of a split may be has softmax 0, and torchmetrics' 0 * log(0) is NaN. exp(-80) keeps
+# the logarithm finite and is far too small to change a digit of the score.
+LOWEST_LOGIT = -80.0
+
+
+class Extractor(Protocol):
+    """A classifier in eval mode that gives its penultimate features too."""
+
+    @property
+    def head(self) -> nn.Module:
+        """Maps features to logits (n, classes)."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """Maps images (n, 1, 28, 28) in [-1, 1] to features (n, d)."""
+
+
+class Embedded(NamedTuple):
+    """What the extractor makes of n images: features (n, d) and logits (n, classes), on the CPU."""
+
+    features: Tensor
+    logits: Tensor
+
+
+class Precomputed(nn.Identity):
+    """Stands where torchmetrics wants a feature extractor, so that images are embedded only once.
+
+    Args:
+        num_features: Length of a feature vector.
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+
+@torch.inference_mode()
+def embed(extractor: Extractor, images: Tensor) -> Embedded:
+    """Features and logits of images, uint8 (n, 1, 28, 28), from a network with `features` and `head`.
+
+    Raises:
+        PipelineError: A feature or logit is NaN or infinite.
+    """
+    features = torch.cat([extractor.features(to_unit(part)) for part in images.split(BATCH)])
+    logits: Tensor = extractor.head(features)
+    if not (features.isfinite().all() and logits.isfinite().all()):
+        raise PipelineError("the extractor gives NaN or infinite features; run train_extractor again")
+    return Embedded(features.cpu(), logits.cpu())
+
+
+def fid(real: Tensor, generated: Tensor) -> float:
+    """Fréchet distance of two sets of features (n, d) and (m, d), each seen as a Gaussian; >= 0.
+
+    |mu_r - mu_g|^2 + tr(C_r + C_g - 2 (C_r C_g)^(1/2))  (Heusel et al. 2017, eq. 6)
+    """
+    metric = FrechetInceptionDistance(feature=Precomputed(real.shape[1]))
+    metric.update(real.double(), real=True)
+    metric.update(generated.double(), real=False)
+    # Of a set against itself rounding can leave -1e-15.
+    return max(_finite("FID", metric.compute()), 0.0)
+
+
+def inception_score(logits: Tensor, *, splits: int, seed: int) -> tuple[float, float]:
+    """exp(E[KL(p(y|x) || p(y))]) as mean and standard deviation over splits; 1 is worst, `classes` is best.
+
+    Args:
+        logits: Extractor's logits (n, classes).
+        splits: Parts that the shuffled images are cut into, at least 2.
+        seed: Seeds the shuffle.
+
+    Source: Salimans et al. 2016, section 4.
+    """
+    logits = logits.double()
+    logits = (logits - logits.amax(dim=1, keepdim=True)).clamp(min=LOWEST_LOGIT)
+    metric = InceptionScore(feature=Precomputed(logits.shape[1]), splits=splits)
+    metric.update(logits)
+    with default_generator("inception score", seed):  # torchmetrics shuffles with torch's default one
+        mean, std = metric.compute()
+    return _finite("IS", mean), _finite("IS", std)
+
+
+def label_agreement(logits: Tensor, labels: Tensor) -> float:
+    """The fraction of images, in [0, 1], that the extractor takes for what their label says."""
+    return (logits.argmax(dim=1) == labels).double().mean().item()
+
+
+def _finite(name: str, value: Tensor) -> float:
+    number = value.item()
+    if not math.isfinite(number):
+        raise PipelineError(f"{name} is {number}: the images are all alike, or too few")
+    return number
