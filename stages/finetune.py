@@ -1,0 +1,67 @@
+"""Fine-tune the pretrained classifier on few real labels, and train the same from scratch on the same images.
+
+DVC runs: python -m stages.finetune --data data/raw --classifier ... --result ...
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from src import checkpoints, config, files, images, networks, supervised
+from src.errors import PipelineError, run
+from src.seeding import generator_for, set_up, stream_seed
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Writes the test error of both arms for each number of labels and each replicate."""
+    parser = argparse.ArgumentParser(prog="python -m stages.finetune", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real images")
+    parser.add_argument("--classifier", type=Path, required=True, help="the pretrained network")
+    parser.add_argument("--result", type=Path, required=True, help="CSV to write")
+    args = parser.parse_args(argv)
+    params = config.load()
+    settings = params.finetune
+    recipe = replace(params.classifier, learning_rate=settings.learning_rate)
+    device = set_up(params.device, params.threads)
+    train, _ = images.read_train(args.data, params.validation)
+    train, test = train.to(device), images.read(args.data, "test").to(device)
+    if settings.labels[-1] > len(train.images):
+        raise PipelineError(
+            f"params.yaml: finetune.labels has {settings.labels[-1]}; allowed: "
+            f"at most the {len(train.images)} training images"
+        )
+
+    rows = []
+    for replicate in range(settings.replicates):
+        stream = f"finetune/{replicate}"
+        order = supervised.balanced_order(train.labels, generator_for(f"{stream}/labels", params.seed)).to(
+            device
+        )
+        for count in settings.labels:
+            subset = images.LabelledImages(*(part[order[:count]] for part in train))
+            scratch = networks.build(
+                "conv-classifier",
+                seed=stream_seed(f"{stream}/weights", params.seed),
+                width=params.classifier.width,
+            )
+            arms = {
+                "pretrained": checkpoints.read(args.classifier, networks.ConvClassifier),
+                "scratch": scratch,
+            }
+            for arm, network in arms.items():
+                supervised.fit(
+                    network.to(device),
+                    subset,
+                    recipe,
+                    min_steps=settings.min_steps,
+                    # Both arms see the same images in the same order, moved alike: a paired comparison.
+                    rng=generator_for(f"{stream}/batches", params.seed),
+                    title=f"{arm}, {count} labels, {replicate + 1}/{settings.replicates}",
+                )
+                rows.append((count, replicate, arm, 1 - supervised.accuracy(network, test)))
+    files.write_csv(args.result, ["labels", "replicate", "arm", "test_error"], rows)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,59 @@
+"""Train the downstream classifier on synthetic images only, and the same on real ones to compare with.
+
+DVC runs: python -m stages.pretrain --real data/raw --synthetic data/synthetic --classifier ...
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from src import checkpoints, config, files, images, networks, supervised
+from src.errors import run
+from src.seeding import generator_for, set_up, stream_seed
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Writes the pretrained network, the accuracies on real test images, and its predictions."""
+    parser = argparse.ArgumentParser(prog="python -m stages.pretrain", description=__doc__)
+    parser.add_argument("--real", type=Path, required=True, help="folder of the real images")
+    parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic set")
+    parser.add_argument("--classifier", type=Path, required=True, help="network to write")
+    parser.add_argument("--results", type=Path, required=True, help="folder to write")
+    args = parser.parse_args(argv)
+    params = config.load()
+    settings = params.classifier
+    device = set_up(params.device, params.threads)
+    real, _ = images.read_train(args.real, params.validation)
+    arms = {"synthetic": images.read(args.synthetic, "train"), "real": real}
+    test = images.read(args.real, "test").to(device)
+
+    accuracies = []
+    for arm, data in arms.items():
+        for replicate in range(params.pretrain.replicates):
+            purpose = f"classifier/{arm}/{replicate}"
+            network = networks.build(
+                "conv-classifier",
+                seed=stream_seed(f"{purpose}/weights", params.seed),
+                width=settings.width,
+            ).to(device)
+            supervised.fit(
+                network,
+                data.to(device),
+                settings,
+                rng=generator_for(f"{purpose}/batches", params.seed),
+                title=f"classifier on {arm} images, {replicate + 1}/{params.pretrain.replicates}",
+            )
+            accuracies.append((arm, replicate, supervised.accuracy(network, test)))
+            if (arm, replicate) == ("synthetic", 0):
+                classifier = network
+
+    checkpoints.write(args.classifier, classifier)
+    with files.folder(args.results) as folder:
+        files.write_csv(folder / "accuracy.csv", ["images", "replicate", "test_accuracy"], accuracies)
+        predictions = supervised.predict(classifier, test.images)
+        confusion = zip(test.labels.tolist(), predictions.tolist(), strict=True)
+        files.write_csv(folder / "confusion.csv", ["actual", "predicted"], confusion)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,80 @@
+"""Turn what the expensive stages found into the small files of metrics/, and print them as a table.
+
+DVC runs: python -m stages.report --extractor results/extractor.json ... --output metrics
+"""
+
+import argparse
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+from src import config, files, plots
+from src.errors import run
+
+Rows = list[dict[str, str]]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Writes extractor.json, gan.json, downstream.json, and the label-efficiency and training curves."""
+    parser = argparse.ArgumentParser(prog="python -m stages.report", description=__doc__)
+    parser.add_argument("--extractor", type=Path, required=True, help="JSON of train_extractor")
+    parser.add_argument("--gan", type=Path, required=True, help="folder of train_gan's results")
+    parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic set")
+    parser.add_argument("--pretrain", type=Path, required=True, help="folder of pretrain's results")
+    parser.add_argument("--finetune", type=Path, required=True, help="CSV of finetune")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
+    args = parser.parse_args(argv)
+    config.load()  # reads no parameter, but refuses bad ones as every stage does
+    files.write_json(args.output / "extractor.json", files.read_json(args.extractor))
+
+    curves = [{k: float(v) for k, v in row.items()} for row in table(args.gan / "curves.csv")]
+    last = curves[-1] | {"images_seen": int(curves[-1]["images_seen"])}
+    files.write_json(args.output / "gan.json", last)
+    plots.write_figure(args.output / "gan_curves.png", plots.training_curves(curves))
+
+    manifest = files.read_json(args.synthetic / "manifest.json")
+    downstream = {"labels_behind_synthetic": manifest["labels"]["real_labels_seen"]}
+    accuracy = table(args.pretrain / "accuracy.csv")
+    downstream |= spread("cas", accuracy, "test_accuracy", images="synthetic")
+    downstream |= spread("cas_real", accuracy, "test_accuracy", images="real")
+    downstream["cas_gap"] = downstream["cas_real"] - downstream["cas"]
+    errors = table(args.finetune)
+    counts = sorted({int(row["labels"]) for row in errors})
+    arms = ("pretrained", "scratch")
+    curve_rows = []
+    for count in counts:
+        for arm in arms:
+            found = spread(f"error_{arm}_{count}", errors, "test_error", arm=arm, labels=str(count))
+            downstream |= found
+            curve_rows.append((count, arm, *found.values()))
+    files.write_json(args.output / "downstream.json", downstream)
+    files.write_csv(args.output / "label_efficiency.csv", ["labels", "arm", "error", "std"], curve_rows)
+    figure = plots.error_curves(
+        counts,
+        {
+            f"{arm} ({note})": (
+                [downstream[f"error_{arm}_{count}"] for count in counts],
+                [downstream[f"error_{arm}_{count}_std"] for count in counts],
+            )
+            for arm, note in zip(arms, ("on synthetic images", "random weights"), strict=True)
+        },
+    )
+    plots.write_figure(args.output / "label_efficiency.png", figure)
+
+
+def table(path: Path) -> Rows:
+    """The rows of a CSV file that a stage wrote."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def spread(key: str, rows: Rows, column: str, **where: str) -> dict[str, float]:
+    """Mean and sample standard deviation of a column over the rows that `where` picks, as two metrics."""
+    picked = [row for row in rows if all(row[name] == value for name, value in where.items())]
+    values = [float(row[column]) for row in picked]
+    return {key: mean(values), f"{key}_std": stdev(values)}
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,178 @@
+"""Stages: a bad parameter stops each before it touches anything; the report's sums are right."""
+
+import importlib
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+from PIL import Image
+
+from src.config import ConfigError
+from src.errors import PipelineError
+from stages import report, summary
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_bad_parameter_stops_a_stage_before_it_writes_anything(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = (ROOT / "params.yaml").read_text()
+    broken = re.sub(r"^loss: \w+", "loss: lsgn", params, flags=re.MULTILINE)
+    assert broken != params
+    (tmp_path / "params.yaml").write_text(broken)
+    (tmp_path / "src").mkdir()
+    shutil.copy(ROOT / "src" / "datasets.yaml", tmp_path / "src")
+    monkeypatch.chdir(tmp_path)
+    before = contents(tmp_path)
+    module = importlib.import_module(f"stages.{name}")
+    with pytest.raises(ConfigError, match=r"params\.yaml: loss is 'lsgn'; allowed: gan, "):
+        module.main(shlex.split(STAGES[name]["cmd"])[3:])
+    assert contents(tmp_path) == before
+
+
+# report
+
+
+def test_a_table_is_read_as_rows_of_text(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("labels,arm,test_error\n10,scratch,0.25\n100,pretrained,0.5\n")
+    assert report.table(tmp_path / "x.csv") == [
+        {"labels": "10", "arm": "scratch", "test_error": "0.25"},
+        {"labels": "100", "arm": "pretrained", "test_error": "0.5"},
+    ]
+
+
+ROWS = [
+    {"arm": "a", "labels": "10", "error": "0.1"},
+    {"arm": "a", "labels": "10", "error": "0.3"},
+    {"arm": "a", "labels": "100", "error": "0.9"},
+    {"arm": "b", "labels": "10", "error": "0.5"},
+    {"arm": "a", "labels": "10", "error": "0.5"},
+]
+
+
+def test_spread_is_mean_and_sample_deviation_of_the_rows_picked() -> None:
+    # 0.1, 0.3, 0.5: mean 0.3, deviation sqrt((0.04 + 0 + 0.04) / 2) = 0.2
+    found = report.spread("e", ROWS, "error", arm="a", labels="10")
+    assert list(found) == ["e", "e_std"]
+    assert found == {"e": pytest.approx(0.3), "e_std": pytest.approx(0.2)}
+    # all with 10 labels: 0.1, 0.3, 0.5, 0.5: mean 0.35, deviation sqrt(0.11 / 3)
+    found = report.spread("e", ROWS, "error", labels="10")
+    assert found == {"e": pytest.approx(0.35), "e_std": pytest.approx(0.1914854)}
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """What the stages before the report leave, made by hand."""
+    texts = {
+        "results/extractor.json": '{"test_accuracy": 0.99}',
+        "results/gan/curves.csv": "images_seen,d_loss,g_loss,real_score,fake_score\n"
+        "100,1.5,0.5,2.0,-2.0\n200,1.25,0.75,1.0,-1.0\n",
+        "data/synthetic/manifest.json": '{"labels": {"real_labels_seen": 50000}}',
+        "results/pretrain/accuracy.csv": "images,replicate,test_accuracy\n"
+        "synthetic,0,0.8\nsynthetic,1,0.9\nreal,0,0.95\nreal,1,0.97\n",
+        "results/finetune.csv": "labels,replicate,arm,test_error\n"
+        "100,0,pretrained,0.125\n100,0,scratch,0.25\n100,1,pretrained,0.125\n100,1,scratch,0.75\n"
+        "20,0,pretrained,0.25\n20,0,scratch,0.5\n20,1,pretrained,0.5\n20,1,scratch,0.5\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "src").mkdir()
+    shutil.copy(ROOT / "src" / "datasets.yaml", tmp_path / "src")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    return tmp_path
+
+
+def test_the_report_sums_up_what_the_stages_found(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished)
+    report.main(shlex.split(STAGES["report"]["cmd"])[3:])
+    made = {str(path.relative_to(finished)) for path in (finished / "metrics").iterdir()}
+    declared = {path for out in STAGES["report"]["outs"] for path in out}
+    assert made == declared
+    read = {path.stem: json.loads(path.read_text()) for path in (finished / "metrics").glob("*.json")}
+    assert read["extractor"] == {"test_accuracy": 0.99}
+    assert read["gan"] == {
+        "images_seen": 200, "d_loss": 1.25, "g_loss": 0.75, "real_score": 1.0, "fake_score": -1.0
+    }  # fmt: skip
+    root_half = 0.5**0.5  # the deviation of two values is their distance times this
+    assert read["downstream"] == pytest.approx(
+        {
+            "labels_behind_synthetic": 50000,
+            "cas": 0.85,
+            "cas_std": 0.1 * root_half,
+            "cas_real": 0.96,
+            "cas_real_std": 0.02 * root_half,
+            "cas_gap": 0.11,
+            "error_pretrained_20": 0.375,
+            "error_pretrained_20_std": 0.25 * root_half,
+            "error_scratch_20": 0.5,
+            "error_scratch_20_std": 0.0,
+            "error_pretrained_100": 0.125,
+            "error_pretrained_100_std": 0.0,
+            "error_scratch_100": 0.5,
+            "error_scratch_100_std": 0.5 * root_half,
+        }
+    )
+    curve = report.table(finished / "metrics" / "label_efficiency.csv")
+    assert [(row["labels"], row["arm"], float(row["error"])) for row in curve] == [
+        ("20", "pretrained", 0.375),
+        ("20", "scratch", 0.5),
+        ("100", "pretrained", 0.125),
+        ("100", "scratch", 0.5),
+    ]
+    assert float(curve[3]["std"]) == pytest.approx(0.5 * root_half)
+    for path in (finished / "metrics").glob("*.png"):
+        with Image.open(path) as image:
+            image.load()
+
+
+def test_the_report_names_what_is_missing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (finished / "results" / "extractor.json").unlink()
+    monkeypatch.chdir(finished)
+    with pytest.raises(PipelineError, match=r"results/extractor\.json does not exist; run dvc repro"):
+        report.main(shlex.split(STAGES["report"]["cmd"])[3:])
+
+
+# summary
+
+
+def test_the_summary_prints_the_numbers_of_the_metrics(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(finished)
+    report.main(shlex.split(STAGES["report"]["cmd"])[3:])
+    quality = {"fid": 12.345, "fid_floor": 1.5, "is_mean": 8.25, "is_real": 9.75, "label_agreement": 0.875}
+    (finished / "metrics" / "quality.json").write_text(json.dumps(quality))
+    capsys.readouterr()
+    summary.main([])
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "FID (lower is better) 12.35 1.50" in lines or "FID (lower is better) 12.34 1.50" in lines
+    assert "Inception score (at most 10) 8.25 9.75" in lines
+    assert "labels the extractor agrees with 87.50%" in lines
+    assert "85.00% 96.00%" in lines
+    # smallest number first, each with mean and deviation
+    shown = [line for line in lines if "real labels" in line and "±" in line]
+    assert shown == [
+        "20 real labels 37.50% ± 17.68% 50.00% ± 0.00%",
+        "100 real labels 12.50% ± 0.00% 50.00% ± 35.36%",
+    ]
+    assert "metrics/label_efficiency.png" in lines
+
+
+def test_without_metrics_the_summary_says_what_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PipelineError, match=r"metrics/quality\.json does not exist; run dvc repro"):
+        summary.main([])
