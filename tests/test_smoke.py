@@ -1,0 +1,262 @@
+"""The real pipeline in a scratch clone, driven through DVC as a user drives it, on a tiny data set."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torchvision
+import yaml
+from conftest import ROOT, write_set
+
+from src import files, idx
+
+pytestmark = pytest.mark.smoke
+
+STAGES = (
+    "download",
+    "train_extractor",
+    "train_gan",
+    "generate",
+    "evaluate",
+    "pretrain",
+    "finetune",
+    "report",
+)
+TINY = {
+    "dataset": "tiny",
+    "validation": 100,
+    "extractor.epochs": 1,
+    "classifier.epochs": 1,
+    "labeller.epochs": 1,
+    "pretrain.replicates": 2,
+    "finetune.replicates": 2,
+    "finetune.min_steps": 3,
+    "finetune.labels": [10, 200],
+    "generate.count": 200,
+    "generate.test_count": 100,
+    "evaluate.images": 100,
+    "evaluate.splits": 2,
+    "train.log_points": 10,
+    "train.grids": 2,
+}
+
+
+class Clone:
+    """A clone with commands run in it, without network, as a user with a name and an e-mail address."""
+
+    def __init__(self, path: Path, data: Path) -> None:
+        self.path = path
+        names = {"NAME": "tester", "EMAIL": "tester@example.invalid"}
+        git = {f"GIT_{who}_{key}": value for who in ("AUTHOR", "COMMITTER") for key, value in names.items()}
+        self.env = os.environ | git | {"DATASET_FOLDER": str(data), "DVC_NO_ANALYTICS": "1"}
+        self.env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+    def run(self, *command: str, ok: bool = True) -> str:
+        result = subprocess.run(command, cwd=self.path, env=self.env, capture_output=True, text=True)
+        assert (result.returncode == 0) == ok, f"{command}\n{result.stdout}\n{result.stderr}"
+        return result.stdout + result.stderr
+
+    def metrics(self, name: str) -> dict[str, float]:
+        return json.loads((self.path / "metrics" / f"{name}.json").read_text())
+
+    def locked(self) -> dict[str, object]:
+        return yaml.safe_load((self.path / "dvc.lock").read_text())["stages"]
+
+
+def ran(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '(\w+)'", output))
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone of the work tree whose params and data set are tiny, with one finished, committed run."""
+    base = tmp_path_factory.mktemp("smoke")
+    write_set(base / "data", 400, 100)
+    tracked = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\n")
+    for name in filter(None, tracked):
+        source, target = ROOT / name, base / "clone" / name
+        if source.is_file() and name != "dvc.lock" and not name.startswith("metrics/"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    clone = Clone(base / "clone", base / "data")
+
+    # A new data set is one row in the table: nothing else is told of it.
+    row = {"torchvision_class": "MNIST", "debian": "none", "sha256": {}}
+    for name in (*idx.NAMES["train"], *idx.NAMES["test"]):
+        row["sha256"][name] = files.sha256(idx.folder(base / "data") / name)
+    with (clone.path / "src" / "datasets.yaml").open("a") as table:
+        yaml.safe_dump({"tiny": row}, table)
+    params = yaml.safe_load((clone.path / "params.yaml").read_text())
+    for key, value in TINY.items():
+        section, _, name = key.rpartition(".")
+        (params[section] if section else params)[name] = value
+    for recipe in params["recipes"].values():
+        recipe |= {"images": 2000, "width": 16}
+    (clone.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+    clone.run("git", "init", "-q", "-b", "main")
+    clone.run("git", "add", "-A")
+    clone.run("git", "commit", "-qm", "tiny")
+    assert ran(clone.run("dvc", "repro")) == set(STAGES)
+    clone.run("git", "add", "-A")
+    clone.run("git", "commit", "-qm", "run")
+    return clone
+
+
+def test_repro_leaves_everything_up_to_date_and_nothing_to_commit(clone: Clone) -> None:
+    assert "up to date" in clone.run("dvc", "status")
+    assert clone.run("git", "status", "--porcelain") == ""
+    assert set(clone.locked()) == set(STAGES)
+
+
+def test_metrics_are_flat_finite_numbers_and_pictures_are_there(clone: Clone) -> None:
+    for name in ("extractor", "gan", "quality", "downstream"):
+        metrics = clone.metrics(name)
+        assert metrics
+        assert all(type(value) in (int, float) for value in metrics.values()), metrics
+    assert clone.metrics("gan")["images_seen"] == 2000
+    quality = clone.metrics("quality")
+    assert quality["fid"] > quality["fid_floor"] > 0
+    assert quality["fid_ratio"] == pytest.approx(quality["fid"] / quality["fid_floor"])
+    downstream = clone.metrics("downstream")
+    assert downstream["cas_gap"] == pytest.approx(downstream["cas_real"] - downstream["cas"])
+    assert downstream["labels_behind_synthetic"] == 300
+    for picture in ("real_and_synthetic", "label_efficiency", "gan_curves"):
+        assert (clone.path / "metrics" / f"{picture}.png").read_bytes()[:4] == b"\x89PNG"
+    assert len(list((clone.path / "results/gan/samples").glob("*.png"))) == 2
+    summary = clone.run("python", "-m", "stages.summary")
+    assert f"{downstream['cas']:.2%}" in summary
+    assert "metrics/label_efficiency.png" in summary
+
+
+def test_torchvision_opens_the_synthetic_set_in_place_of_the_real_one(clone: Clone) -> None:
+    train = torchvision.datasets.MNIST(str(clone.path / "data/synthetic"), train=True)
+    test = torchvision.datasets.MNIST(str(clone.path / "data/synthetic"), train=False)
+    assert (len(train), len(test)) == (200, 100)
+    assert train.targets.bincount().tolist() == [20] * 10
+    assert train[0][0].size == (28, 28)
+    manifest = json.loads((clone.path / "data/synthetic/manifest.json").read_text())
+    assert manifest["generator_sha256"] == files.sha256(clone.path / "models/generator.safetensors")
+    raw = clone.path / "data/synthetic/MNIST/raw"
+    assert manifest["sha256"] == {path.name: files.sha256(path) for path in raw.iterdir()}
+
+
+def test_the_same_params_give_the_same_bytes(clone: Clone) -> None:
+    before = clone.locked()
+    assert ran(clone.run("dvc", "repro", "--force")) == set(STAGES)
+    assert clone.locked() == before
+
+
+def test_editing_the_recipe_of_another_loss_reruns_nothing(clone: Clone) -> None:
+    params = (clone.path / "params.yaml").read_text()
+    edited = yaml.safe_load(params)
+    edited["recipes"]["wgan"]["learning_rate"] = 0.5
+    (clone.path / "params.yaml").write_text(yaml.safe_dump(edited, sort_keys=False))
+    assert "up to date" in clone.run("dvc", "status")
+    (clone.path / "params.yaml").write_text(params)
+
+
+def test_a_downstream_parameter_never_retrains_the_gan(clone: Clone) -> None:
+    params = (clone.path / "params.yaml").read_text()
+    for key, expected in {
+        ("classifier", "epochs"): {"pretrain", "finetune"},
+        ("finetune", "min_steps"): {"finetune"},
+        ("evaluate", "splits"): {"evaluate"},
+        ("generate", "count"): {"generate"},
+    }.items():
+        edited = yaml.safe_load(params)
+        edited[key[0]][key[1]] += 1
+        (clone.path / "params.yaml").write_text(yaml.safe_dump(edited, sort_keys=False))
+        status = json.loads(clone.run("dvc", "status", "--json"))
+        (clone.path / "params.yaml").write_text(params)
+        assert {name for name, what in status.items() if "params.yaml" in json.dumps(what)} == expected
+
+
+def test_an_experiment_with_another_loss_reruns_what_depends_on_it(clone: Clone) -> None:
+    output = clone.run("dvc", "exp", "run", "-n", "least-squares", "-S", "loss=lsgan")
+    assert ran(output) == {"train_gan", "generate", "evaluate", "pretrain", "finetune", "report"}
+    difference = clone.run("dvc", "metrics", "diff", "HEAD", "least-squares", "--md")
+    for metric in ("fid", "fid_ratio", "cas", "error_pretrained_10", "d_loss"):
+        assert re.search(rf"\| {metric} +\|", difference), difference
+    assert "params.yaml" in clone.run("dvc", "params", "diff", "HEAD", "least-squares")
+    assert "least-squares" in clone.run("dvc", "exp", "show", "--no-pager", "--csv")
+    clone.run("dvc", "plots", "diff", "HEAD", "least-squares", "-o", "dvc_plots")
+    page = (clone.path / "dvc_plots/index.html").read_text()
+    for title in ("GAN losses", "Test error over real labels", "Classifier trained on synthetic images"):
+        assert title in page
+    assert (clone.path / "dvc_plots/static").is_dir()
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout")
+
+
+def test_an_experiment_elsewhere_runs_its_own_code_and_leaves_the_workspace_alone(clone: Clone) -> None:
+    stage = clone.path / "stages/report.py"
+    original = stage.read_text()
+    # A change that only the experiment is to have: made, queued, and taken back before it runs.
+    stage.write_text(original.replace('"labels_behind_synthetic":', '"labels_behind_it":'))
+    clone.run("dvc", "exp", "run", "--queue", "-n", "renamed", "-S", "recipes.gan.beta1=0.4")
+    stage.write_text(original)
+    before = clone.locked()
+    clone.run("dvc", "exp", "run", "--run-all")
+    assert clone.locked() == before
+    assert "labels_behind_synthetic" in clone.metrics("downstream")
+    assert "labels_behind_it" in clone.run("dvc", "metrics", "diff", "HEAD", "renamed", "--json")
+    output = clone.run("dvc", "exp", "run", "--temp", "-n", "aside", "-S", "recipes.gan.beta1=0.3")
+    assert "train_gan" in ran(output)
+    assert "aside" in clone.run("dvc", "exp", "list", "--name-only")
+    assert clone.locked() == before
+    assert clone.run("git", "status", "--porcelain") == ""
+
+
+def test_the_unconditional_baseline_gets_its_labels_from_a_classifier_and_says_so(clone: Clone) -> None:
+    clone.run("dvc", "exp", "run", "-n", "baseline", "-S", "loss=source")
+    manifest = json.loads((clone.path / "data/synthetic/manifest.json").read_text())
+    assert "classifier trained on real labels" in manifest["labels"]["source"]
+    assert 0 <= manifest["labels"]["labeller_validation_accuracy"] <= 1
+    assert "classifier trained on real labels" in (clone.path / "data/synthetic/README.md").read_text()
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout")
+
+
+def test_a_bad_parameter_stops_the_run_with_one_line_and_leaves_what_was_there(clone: Clone) -> None:
+    before = clone.locked()
+    output = clone.run("dvc", "exp", "run", "-S", "generate.count=-5", ok=False)
+    assert "error: params.yaml: generate.count is -5; allowed: a number from 1 to" in output
+    assert "Traceback" not in output
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout")
+    assert clone.locked() == before
+    assert "up to date" in clone.run("dvc", "status")
+
+
+def test_a_diverging_run_names_step_and_loss_and_earlier_outputs_come_back(clone: Clone) -> None:
+    override = "recipes.gan.learning_rate=10"
+    output = clone.run("dvc", "exp", "run", "-S", override, "-S", "recipes.gan.loss=wgan", ok=False)
+    assert re.search(r"error: training diverged: \w+ loss is (nan|-?inf) at step \d+", output)
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout")
+    assert "up to date" in clone.run("dvc", "status")
+
+
+def test_a_fresh_clone_pulls_everything_and_retrains_nothing(clone: Clone, tmp_path: Path) -> None:
+    clone.run("dvc", "remote", "add", "-f", "--local", "-d", "shared", str(tmp_path / "remote"))
+    clone.run("dvc", "push")
+    clone.run("git", "clone", "-q", str(clone.path), str(tmp_path / "fresh"))
+    fresh = Clone(tmp_path / "fresh", tmp_path / "nowhere")  # no data set to fall back on
+    fresh.run("dvc", "remote", "add", "--local", "-d", "shared", str(tmp_path / "remote"))
+    fresh.run("dvc", "pull")
+    assert "up to date" in fresh.run("dvc", "status")
+    assert ran(fresh.run("dvc", "repro")) == set()
+    generator = "models/generator.safetensors"
+    assert (fresh.path / generator).read_bytes() == (clone.path / generator).read_bytes()
