@@ -1,0 +1,54 @@
+# Every target works on a machine that has Python 3.11 or newer, git and make, and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+# DVC starts `python`: it must find the environment's, whether or not that is activated.
+export PATH := $(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test lint format benchmark compare clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.requirements ## make the virtual environment .venv
+
+repro: $(VENV)/.requirements ## run the whole pipeline (`dvc repro`) and print the result
+	dvc repro
+	python -m stages.summary
+
+test: $(VENV)/.requirements ## run the whole test suite
+	python -m pytest
+
+lint: $(VENV)/.requirements-dev ## check style and types
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: $(VENV)/.requirements-dev ## rewrite the code in the project's style
+	ruff check --fix .
+	ruff format .
+
+benchmark: $(VENV)/.requirements ## time one epoch of the training loop against the source document's
+	python -m benchmarks.epoch
+
+compare: $(VENV)/.requirements ## one table of all experiments, best FID first
+	dvc exp show --only-changed --no-pager --md --sort-by fid \
+		--drop '(models|data|stages|src|results|Created|State|Executor|d_loss|g_loss|.*_std|.*_score).*'
+
+clean: ## remove the virtual environment (data and results stay)
+	rm -rf $(VENV)
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: $(PYTHON) is too old; install Python 3.11 or newer, or: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.requirements: requirements.txt $(VENV)/.python
+	python -m pip install --quiet --requirement $<
+	@touch $@
+
+$(VENV)/.requirements-dev: requirements-dev.txt $(VENV)/.requirements
+	python -m pip install --quiet --requirement $<
+	@touch $@
