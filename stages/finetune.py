@@ -22,7 +22,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     params = config.load()
     settings = params.finetune
-    recipe = replace(params.classifier, learning_rate=settings.learning_rate)
+    # Each arm at the learning rate that suits it: a pretrained network forgets at the rate of a new one.
+    recipes = {
+        "pretrained": replace(params.classifier, learning_rate=settings.learning_rate),
+        "scratch": params.classifier,
+    }
     device = set_up(params.device, params.threads)
     train, _ = images.read_train(args.data, params.validation)
     train, test = train.to(device), images.read(args.data, "test").to(device)
@@ -53,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 supervised.fit(
                     network.to(device),
                     subset,
-                    recipe,
+                    recipes[arm],
                     min_steps=settings.min_steps,
                     # Both arms see the same images in the same order, moved alike: a paired comparison.
                     rng=generator_for(f"{stream}/batches", params.seed),
