@@ -39,26 +39,28 @@ def side_by_side(left: Tensor, right: Tensor, titles: tuple[str, str]) -> Figure
 
 
 def error_curves(
-    labels: Sequence[int], arms: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    labels: Sequence[int], arms: Mapping[str, tuple[Sequence[float], Sequence[float]]], unlabelled: float
 ) -> Figure:
     """Test error over the number of real labels, both on logarithmic axes, with one curve an arm.
 
     Args:
         labels: Numbers of labels, the x axis.
         arms: Name of an arm to its mean errors and their standard deviations, fractions in [0, 1].
+        unlabelled: Error of the pretrained network before any fine-tuning, drawn as a level.
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for name, (means, stds) in arms.items():
         percent = [100 * mean for mean in means]
         axes.errorbar(labels, percent, [100 * std for std in stds], marker="o", capsize=3, label=name)
+    axes.axhline(100 * unlabelled, color="grey", linestyle="--", label="pretrained, not fine-tuned")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(labels, [f"{count:,}" for count in labels])
     axes.set_yticks([1, 2, 5, 10, 20, 50], ["1 %", "2 %", "5 %", "10 %", "20 %", "50 %"])
     axes.minorticks_off()
     axes.set_xlabel("real labels the classifier was trained on")
-    axes.set_ylabel("error on real test images (mean ± std over seeds)")
+    axes.set_ylabel("error on real test images (mean ± std)")
     axes.grid(alpha=0.3)
     axes.legend()
     return figure

@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
             for arm, note in zip(arms, ("on synthetic images", "random weights"), strict=True)
         },
+        unlabelled=1 - downstream["cas"],
     )
     plots.write_figure(args.output / "label_efficiency.png", figure)
 

@@ -21,7 +21,9 @@ ROWS = [
 FIGURES: dict[str, Callable[[], Figure]] = {
     "side by side": lambda: plots.side_by_side(DARK, DARK.flip(0), ("real", "synthetic")),
     "error curves": lambda: plots.error_curves(
-        [10, 1000], {"pretrained": ([0.1, 0.05], [0.01, 0.0]), "scratch": ([0.5, 0.06], [0.1, 0.01])}
+        [10, 1000],
+        {"pretrained": ([0.1, 0.05], [0.01, 0.0]), "scratch": ([0.5, 0.06], [0.1, 0.01])},
+        unlabelled=0.2,
     ),
     "training curves": lambda: plots.training_curves(ROWS),
 }
@@ -83,6 +85,8 @@ def test_error_curves_are_in_percent_with_a_curve_an_arm() -> None:
     assert curves["pretrained"].get_xdata().tolist() == [10, 1000]
     assert curves["pretrained"].get_ydata().tolist() == pytest.approx([10, 5])
     assert curves["scratch"].get_ydata().tolist() == pytest.approx([50, 6])
+    level = next(line for line in axes.lines if line.get_label() == "pretrained, not fine-tuned")
+    assert level.get_ydata() == pytest.approx([20, 20])
     (bars,) = axes.containers[1].lines[2]
     assert bars.get_segments()[0][:, 1].tolist() == pytest.approx([40, 60])
 
