@@ -6,6 +6,7 @@ stands beside the same number for real images.
 """
 
 import math
+import warnings
 from typing import NamedTuple, Protocol
 
 import torch
@@ -91,7 +92,9 @@ def inception_score(logits: Tensor, *, splits: int, seed: int) -> tuple[float, f
     """
     logits = logits.double()
     logits = (logits - logits.amax(dim=1, keepdim=True)).clamp(min=LOWEST_LOGIT)
-    metric = InceptionScore(feature=Precomputed(logits.shape[1]), splits=splits)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Metric `InceptionScore` will save all")  # ten numbers an image
+        metric = InceptionScore(feature=Precomputed(logits.shape[1]), splits=splits)
     metric.update(logits)
     with default_generator("inception score", seed):  # torchmetrics shuffles with torch's default one
         mean, std = metric.compute()
