@@ -1,11 +1,13 @@
 """The import rule of the design: who may import whom, read from the code's text."""
 
 import ast
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from source import imports, modules, own_imports
+from source import PACKAGES, imports, modules, own_imports
 
 # What each module of src may import of src. A module imports what is listed here and nothing else of the
 # project, so that losses know nothing of data, the loop nothing of files, and nothing in src of a stage.
@@ -98,6 +100,19 @@ def test_a_benchmark_imports_src_only(name: str) -> None:
 def test_a_stage_is_short(name: str) -> None:
     lines = len(STAGES[name].read_text().splitlines())
     assert 10 < lines < 100
+
+
+def test_requirements_name_every_package_that_is_imported() -> None:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pinned = {line.split("==")[0] for line in lines if not line.startswith("#")}
+    helpers = {name.removeprefix("tests.") for name in modules("tests")}
+    everything = (*EVERYTHING.values(), *modules("tests").values())
+    tops = {name.split(".")[0] for path in everything for name in imports(path)}
+    outside = tops - sys.stdlib_module_names - set(PACKAGES) - helpers
+    assert {"torch", "PIL", "pytest"} <= outside
+    packages = packages_distributions()
+    missing = {name for name in outside if not pinned & {p.lower() for p in packages.get(name, [])}}
+    assert not missing, f"add to requirements.txt: {', '.join(sorted(missing))}"
 
 
 def dotted(node: ast.expr) -> str:
