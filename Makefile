@@ -33,8 +33,9 @@ benchmark: $(VENV)/.requirements ## time one epoch of the training loop against 
 	python -m benchmarks.epoch
 
 compare: $(VENV)/.requirements ## one table of all experiments, best FID first
-	dvc exp show --only-changed --no-pager --md --sort-by fid \
-		--drop '(models|data|stages|src|results|Created|State|Executor|d_loss|g_loss|.*_std|.*_score).*'
+	dvc exp show --only-changed --no-pager --md --sort-by fid --drop '(models|data|stages|src|results)/'\
+'|(Created|State|Executor|.*_(std|score|loss|max|min|floor|real|seen|accuracy))$$'\
+'|error_scratch|error_pretrained_(10|1000|50000)$$'
 
 clean: ## remove the virtual environment (data and results stay)
 	rm -rf $(VENV)
