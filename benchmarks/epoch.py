@@ -3,8 +3,9 @@
 Command: python -m benchmarks.epoch (after `dvc repro download`)
 
 Both loops see the same 50,000 images in batches of 100 through the same layers. Each runs in a process of
-its own, in turn, several times, so that what slows the machine slows both; the ratio of the medians is the
-result.
+its own, in turn, several times, so that what slows the machine slows both. The result is the ratio of the
+medians, and that of the fastest rounds: other work on the machine only ever adds time, and more of it to a
+loop whose two threads wait for each other at every operation.
 """
 
 import argparse
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs both loops in turn and prints each time, and the ratio."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.epoch", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/raw"), help="folder of real images")
-    parser.add_argument("--rounds", type=int, default=3, help="epochs of each loop")
+    parser.add_argument("--rounds", type=int, default=7, help="epochs of each loop")
     parser.add_argument("--loop", choices=LOOPS, help="time one epoch of this loop only")
     args = parser.parse_args(argv)
     if args.loop:
@@ -41,8 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             times.append(float(output))
             print(f"round {number + 1}: {name:8} {times[-1]:6.2f} s", flush=True)
-    ratio = median(seconds["document"]) / median(seconds["ours"])
-    print(f"the document's loop takes {ratio:.2f} times as long as ours (medians of {args.rounds})")
+    for name, typical in (("medians", median), ("fastest rounds", min)):
+        ratio = typical(seconds["document"]) / typical(seconds["ours"])
+        print(f"the document's loop takes {ratio:.2f} times as long as ours ({name} of {args.rounds})")
 
 
 def document(data: Path) -> float:
