@@ -32,7 +32,7 @@ format: $(VENV)/.requirements-dev ## rewrite the code in the project's style
 benchmark: $(VENV)/.requirements ## time one epoch of the training loop against the source document's
 	python -m benchmarks.epoch
 
-compare: $(VENV)/.requirements ## one table of all experiments, best FID first
+compare: $(VENV)/.requirements ## one table of the experiments on this commit, best FID first
 	dvc exp show --only-changed --no-pager --md --sort-by fid --drop '(models|data|stages|src|results)/'\
 '|(Created|State|Executor|.*_(std|score|loss|max|min|floor|real|seen|accuracy))$$'\
 '|error_scratch|error_pretrained_(10|1000|50000)$$'
