@@ -1,18 +1,20 @@
 """The one adversarial training loop: networks, losses, data and optimisers arrive as arguments."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from src import batches
 from src.errors import PipelineError
 from src.images import to_unit
 from src.losses import Loss
+from src.penalties import Penalty
 
 
 class Report(NamedTuple):
@@ -36,13 +38,18 @@ def train(
     latent: int,
     optimizer_g: Optimizer,
     optimizer_d: Optimizer,
+    schedules: Sequence[LRScheduler],
     images_total: int,
     batch_size: int,
     critic_steps: int,
     weight_clip: float,
+    penalty: Penalty | None,
+    penalty_weight: float,
+    penalty_every: int,
     reports: int,
     shuffle: torch.Generator,
     noise: torch.Generator,
+    mix: torch.Generator,
 ) -> Iterator[Report]:
     """Trains in place and yields a report at equal intervals; the caller owns progress bar and pictures.
 
@@ -60,14 +67,20 @@ def train(
         latent: Length of a latent vector.
         optimizer_g: Optimiser of the generator's parameters.
         optimizer_d: Optimiser of the discriminator's parameters.
+        schedules: Learning-rate schedules of both; advanced after each step.
         images_total: Real images shown in the whole run; rounded up to whole batches.
         batch_size: Real images in a step, and generated ones.
         critic_steps: Discriminator steps for each generator step.
         weight_clip: Discriminator weights are clipped to [-c, c] after its step (Arjovsky et al. 2017,
             algorithm 1, line 7); 0 leaves them alone.
+        penalty: Added to the discriminator's loss, a row of `PENALTIES`; None for no penalty.
+        penalty_weight: Its factor.
+        penalty_every: It is taken in every so many-th step, and counts so many times as much there (lazy
+            regularisation, Karras et al. 2020, section 3.1).
         reports: How many reports to yield; fewer, where there are fewer generator steps.
         shuffle: Draws the order of the real images.
         noise: Draws the latents.
+        mix: Draws what a penalty needs.
 
     Raises:
         PipelineError: A loss is NaN or infinite (names the step and the loss), or there are too few
@@ -94,16 +107,22 @@ def train(
         y = labels[batch]
         with torch.no_grad():
             fake = generator(latents(), y)
-        # One pass over both halves is faster than two, and the same: no network here mixes a batch's rows.
-        scores = discriminator(torch.cat([to_unit(images[batch]), fake]), torch.cat([y, y]))
+        # One pass over both halves is faster than two, and the same: no discriminator mixes rows of a batch.
+        real = to_unit(images[batch])
+        scores = discriminator(torch.cat([real, fake]), torch.cat([y, y]))
         real_scores, fake_scores = scores.chunk(2)
         d_loss = loss.discriminator(real=real_scores, fake=fake_scores)
+        total = d_loss
+        if penalty is not None and step % penalty_every == 0:
+            slope = penalty(lambda x, y=y: discriminator(x, y), real=real, fake=fake, rng=mix)
+            total = d_loss + penalty_weight * penalty_every * slope
         optimizer_d.zero_grad()
-        d_loss.backward()
+        total.backward()
         optimizer_d.step()
         for parameter in clipped:
             parameter.data.clamp_(-weight_clip, weight_clip)
-        values = [_finite(d_loss, "discriminator", step), 0.0]
+        _finite(total, "discriminator", step)
+        values = [d_loss.item(), 0.0]
         values += [real_scores.mean().item(), fake_scores.mean().item()]
 
         if step % critic_steps == 0:
@@ -118,7 +137,9 @@ def train(
             values[1] = _finite(g_loss, "generator", step)
             g_updates += 1
 
-        sums = [total + value for total, value in zip(sums, values, strict=True)]
+        for schedule in schedules:
+            schedule.step()
+        sums = [before + value for before, value in zip(sums, values, strict=True)]
         since += 1
         if step in report_at:
             means = [total / since for total in sums]

@@ -47,18 +47,23 @@ Pixels = Annotated[int, Bounds(0, 8)]
 class Recipe:
     """One row of `recipes`: everything that tells one adversarial training from another."""
 
-    loss: Literal["gan", "minimax", "wgan", "lsgan"]
-    network: Literal["mlp"]
+    loss: Literal["gan", "minimax", "wgan", "lsgan", "hinge", "rpgan"]
+    network: Literal["mlp", "conv"]
     conditional: bool
     latent: Width
     width: Width
+    spectral_norm: bool
     batch_size: BatchSize
     images: Count
     critic_steps: Annotated[int, Bounds(1, 100)]
     weight_clip: Annotated[float, Bounds(0, 100)]
+    penalty: Literal["none", "gradient", "r1", "r2", "r1_r2"]
+    penalty_weight: Annotated[float, Bounds(0, 10_000)]
+    penalty_every: Annotated[int, Bounds(1, 1000)]
     learning_rate: LearningRate
     beta1: Decay
     beta2: Decay
+    decay_from: Annotated[float, Bounds(0, 1)]
     ema: Decay
 
 

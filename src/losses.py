@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
 Half = Callable[..., Tensor]
 
@@ -63,9 +63,29 @@ def lsgan_generator(*, real: Tensor, fake: Tensor) -> Tensor:
     return 0.5 * (fake - 1).square().mean()
 
 
+def hinge_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
+    """Hinge: scores beyond the margins -1 and 1 cost nothing (Lim and Ye 2017, eq. 4)."""
+    # L_D = E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]
+    return relu(1 - real).mean() + relu(1 + fake).mean()
+
+
+def rpgan_discriminator(*, real: Tensor, fake: Tensor) -> Tensor:
+    """Relativistic pairing: each real image against one generated (Jolicoeur-Martineau 2018, eq. 1)."""
+    # L_D = -E[log sigmoid(D(x) - D(G(z)))]
+    return softplus(fake - real).mean()
+
+
+def rpgan_generator(*, real: Tensor, fake: Tensor) -> Tensor:
+    """Relativistic pairing the other way round, non-saturating (Jolicoeur-Martineau 2018, eq. 2)."""
+    # L_G = -E[log sigmoid(D(G(z)) - D(x))]
+    return softplus(real - fake).mean()
+
+
 LOSSES: dict[str, Loss] = {
     "gan": Loss(gan_discriminator, gan_generator),
     "minimax": Loss(gan_discriminator, minimax_generator),
     "wgan": Loss(wgan_discriminator, wgan_generator),
     "lsgan": Loss(lsgan_discriminator, lsgan_generator),
+    "hinge": Loss(hinge_discriminator, wgan_generator),  # L_G = -E[D(G(z))], as in Lim and Ye 2017
+    "rpgan": Loss(rpgan_discriminator, rpgan_generator),
 }

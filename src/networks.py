@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalised
 
 SIDE = 28
 PIXELS = SIDE * SIDE
@@ -51,9 +52,10 @@ class MLPDiscriminator(nn.Module):
     Args:
         width: Units of the second hidden layer; the first has twice as many. 128 in the document.
         conditional: Whether the label enters by projection (Miyato and Koyama 2018, eq. 3).
+        spectral_norm: Whether weights are normalised spectrally (Miyato et al. 2018).
     """
 
-    def __init__(self, *, width: int, conditional: bool) -> None:
+    def __init__(self, *, width: int, conditional: bool, spectral_norm: bool) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Flatten(),
@@ -67,6 +69,8 @@ class MLPDiscriminator(nn.Module):
         if self.embedding is not None:
             # The projection starts at the scale of the score's own weights, so that neither drowns the other.
             nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(3 * width))
+        if spectral_norm:
+            _normalise_spectrally(self)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Maps images (n, 1, 28, 28) and labels (n,) to raw scores (n,), any real number."""
@@ -76,6 +80,92 @@ class MLPDiscriminator(nn.Module):
             # f(x, y) = y^T V phi(x) + psi(phi(x))
             scores = scores + (self.embedding(labels) * features).sum(dim=1)
         return scores
+
+
+class ConvGenerator(nn.Module):
+    """Channels at 7x7 and 14x14 and two pixel shuffles, batch norm and ReLU inside, tanh at the end.
+
+    Most arithmetic happens on few pixels, which is what a CPU can afford (pixel shuffle: Shi et al. 2016).
+
+    Args:
+        latent: Length of the latent vector z.
+        width: Channels at 14x14; 7x7 has twice as many.
+        conditional: Whether a class embedding as long as the latent vector is joined to it.
+    """
+
+    def __init__(self, *, latent: int, width: int, conditional: bool) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(CLASSES, latent) if conditional else None
+        inputs = 2 * latent if conditional else latent
+
+        def block(inputs: int, outputs: int, shrink: int = 1) -> list[nn.Module]:
+            convolution = nn.Conv2d(inputs, outputs * shrink**2, 3, padding=1, bias=False)
+            return [convolution, nn.PixelShuffle(shrink), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+        self.layers = nn.Sequential(
+            nn.Linear(inputs, 2 * width * 49, bias=False),
+            nn.Unflatten(1, (2 * width, 7, 7)),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(),
+            *block(2 * width, 2 * width),
+            *block(2 * width, width, 2),
+            *block(width, width),
+            nn.Conv2d(width, 4, 3, padding=1),
+            nn.PixelShuffle(2),
+            nn.Tanh(),
+        )
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, latent: Tensor, labels: Tensor) -> Tensor:
+        """Maps latents (n, latent) and labels (n,) to images (n, 1, 28, 28) in [-1, 1]."""
+        if self.embedding is not None:
+            latent = torch.cat([latent, self.embedding(labels)], dim=1)
+        images: Tensor = self.layers(latent)
+        return images
+
+
+class ConvDiscriminator(nn.Module):
+    """Three convolutions of stride 2 and leaky ReLU, without any normalisation.
+
+    Args:
+        width: Channels at 14x14; 7x7 has 2 and 4x4 has 4 times as many.
+        conditional: Whether the label enters by projection (Miyato and Koyama 2018, eq. 3).
+        spectral_norm: Whether weights are normalised spectrally (Miyato et al. 2018).
+    """
+
+    def __init__(self, *, width: int, conditional: bool, spectral_norm: bool) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, width, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Flatten(),
+        )
+        self.score = nn.Linear(16 * 4 * width, 1)
+        self.embedding = nn.Embedding(CLASSES, 16 * 4 * width) if conditional else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(3 * 16 * 4 * width))
+        if spectral_norm:
+            _normalise_spectrally(self)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Maps images (n, 1, 28, 28) and labels (n,) to raw scores (n,), any real number."""
+        features = self.layers(images)
+        scores: Tensor = self.score(features).squeeze(1)
+        if self.embedding is not None:
+            # f(x, y) = y^T V phi(x) + psi(phi(x))
+            scores = scores + (self.embedding(labels) * features).sum(dim=1)
+        return scores
+
+
+def _normalise_spectrally(network: nn.Module) -> None:
+    for layer in list(network.modules()):
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.Embedding):
+            spectrally_normalised(layer)
 
 
 class ConvClassifier(nn.Module):
@@ -122,6 +212,8 @@ class ConvClassifier(nn.Module):
 NETWORKS: dict[str, type[nn.Module]] = {
     "mlp-generator": MLPGenerator,
     "mlp-discriminator": MLPDiscriminator,
+    "conv-generator": ConvGenerator,
+    "conv-discriminator": ConvDiscriminator,
     "conv-classifier": ConvClassifier,
 }
 
@@ -143,7 +235,7 @@ def build(name: str, *, seed: int, **options: Any) -> nn.Module:
 
 
 def build_pair(
-    name: str, *, seed: int, latent: int, width: int, conditional: bool
+    name: str, *, seed: int, latent: int, width: int, conditional: bool, spectral_norm: bool
 ) -> tuple[nn.Module, nn.Module]:
     """Builds a generator and its discriminator.
 
@@ -153,7 +245,15 @@ def build_pair(
         latent: Length of the latent vector.
         width: Units (or channels) of the narrowest hidden layer.
         conditional: Whether both are told the class.
+        spectral_norm: Whether every weight matrix of the discriminator is divided by its largest singular
+            value (Miyato et al. 2018, eq. 8), which bounds its slope.
     """
     generator = build(f"{name}-generator", seed=seed, latent=latent, width=width, conditional=conditional)
-    discriminator = build(f"{name}-discriminator", seed=seed + 1, width=width, conditional=conditional)
+    discriminator = build(
+        f"{name}-discriminator",
+        seed=seed + 1,
+        width=width,
+        conditional=conditional,
+        spectral_norm=spectral_norm,
+    )
     return generator, discriminator

@@ -11,7 +11,7 @@ from conftest import ROOT
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from src import adversarial, config, gan, images, losses, networks
+from src import adversarial, config, gan, images, losses, networks, penalties
 from src.adversarial import Report
 from src.errors import PipelineError
 
@@ -31,7 +31,9 @@ class Run:
     """A run of `adversarial.train` on 40 noise images, with plain gradient descent and a log of its steps."""
 
     def __init__(self, lr_g: float = 0.1, lr_d: float = 0.1, **changes: Any) -> None:
-        self.g, self.d = networks.build_pair("mlp", seed=0, latent=3, width=4, conditional=True)
+        self.g, self.d = networks.build_pair(
+            "mlp", seed=0, latent=3, width=4, conditional=True, spectral_norm=False
+        )
         self.log: list[str] = []
         optimizers = {}
         for name, network, lr in (("g", self.g, lr_g), ("d", self.d, lr_d)):
@@ -47,9 +49,14 @@ class Run:
             "batch_size": 10,
             "critic_steps": 1,
             "weight_clip": 0.0,
+            "penalty": None,
+            "penalty_weight": 0.0,
+            "penalty_every": 1,
+            "schedules": [],
             "reports": 2,
             "shuffle": torch.Generator().manual_seed(1),
             "noise": torch.Generator().manual_seed(2),
+            "mix": torch.Generator().manual_seed(3),
         }
         self.average = AveragedModel(self.g, multi_avg_fn=get_ema_multi_avg_fn(0.5))
         self.reports: Iterator[Report] = adversarial.train(
@@ -229,6 +236,40 @@ def test_a_clip_of_zero_clips_nothing() -> None:
     assert max(w.abs().max() for w in weights(run.d)) > 0.1
 
 
+# Penalties
+
+
+def test_a_penalty_counts_in_every_so_many_th_step_and_so_many_times_as_much() -> None:
+    calls: list[tuple[Tensor, Tensor]] = []
+
+    def penalty(discriminator: Any, *, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
+        calls.append((real, fake))
+        assert discriminator(real).shape == (10,)
+        return torch.tensor(1.0, requires_grad=True) * bias(run)
+
+    def bias(run: Run) -> Tensor:
+        return run.d.score.bias.sum()
+
+    # The loss itself has no slope: only the penalty moves the bias, by lr * weight * every = 0.1 * 0.5 * 3.
+    flat = counted([0.0] * 9, [0.0] * 9)
+    run = Run(loss=flat, penalty=penalty, penalty_weight=0.5, penalty_every=3)
+    before = bias(run).item()
+    reports = list(run.reports)
+    assert len(calls) == 2  # steps 3 and 6 of 6
+    assert bias(run).item() == pytest.approx(before - 2 * 0.15, rel=1e-5)
+    assert [report.d_loss for report in reports] == [0.0, 0.0]  # reports tell of the loss without it
+    real, fake = calls[0]
+    assert real.std() > 0.5 > fake.std()
+
+
+def test_a_penalty_that_is_not_finite_stops_the_run() -> None:
+    def penalty(*_: Any, **__: Any) -> Tensor:
+        return torch.tensor(float("nan"), requires_grad=True)
+
+    with pytest.raises(PipelineError, match=r"diverged: discriminator loss is nan at step 2"):
+        list(Run(penalty=penalty, penalty_weight=1.0, penalty_every=2).reports)
+
+
 # Divergence
 
 
@@ -311,20 +352,29 @@ def test_a_recipe_reaches_networks_loss_and_optimisers(
         conditional=False,
         latent=5,
         width=6,
+        spectral_norm=True,
         batch_size=7,
         images=77,
         critic_steps=2,
         weight_clip=0.3,
+        penalty="r1",
+        penalty_weight=0.7,
+        penalty_every=3,
         learning_rate=0.004,
         beta1=0.25,
         beta2=0.75,
+        decay_from=0.5,
         ema=0.5,
     )
     average, _ = gan.start(recipe, data, seed=0, reports=4)
     (call,) = started
     options = {"latent": 5, "width": 6, "conditional": False}
     assert average.built_from == {"name": "mlp-generator", "options": options}
-    assert call["discriminator"].built_from["options"] == {"width": 6, "conditional": False}
+    assert call["discriminator"].built_from["options"] == {
+        "width": 6,
+        "conditional": False,
+        "spectral_norm": True,
+    }
     assert call["loss"] is losses.LOSSES["lsgan"]
     for name, network in (("optimizer_g", call["generator"]), ("optimizer_d", call["discriminator"])):
         (group,) = call[name].param_groups
@@ -336,10 +386,41 @@ def test_a_recipe_reaches_networks_loss_and_optimisers(
         "batch_size": 7,
         "critic_steps": 2,
         "weight_clip": 0.3,
+        "penalty": penalties.r1,
+        "penalty_weight": 0.7,
+        "penalty_every": 3,
         "reports": 4,
     }
     assert {name: call[name] for name in expected} == expected
-    assert call["shuffle"].initial_seed() != call["noise"].initial_seed()
+    assert len({call[name].initial_seed() for name in ("shuffle", "noise", "mix")}) == 3
+
+
+def test_the_learning_rate_falls_linearly_to_nothing_over_the_last_part(
+    data: images.LabelledImages, started: list[dict[str, Any]]
+) -> None:
+    # Ten steps, decay from 0.6: the first six at the full rate, then 4/4, 3/4, 2/4, 1/4 of it are left.
+    recipe = dataclasses.replace(TINY, images=100, learning_rate=0.1, decay_from=0.6)
+    _, reports = gan.start(recipe, data, seed=0, reports=1)
+    (call,) = started
+    rates: dict[str, list[float]] = {"optimizer_g": [], "optimizer_d": []}
+    for name, found in rates.items():
+        call[name].register_step_pre_hook(
+            lambda optimizer, *_, found=found: found.append(optimizer.param_groups[0]["lr"])
+        )
+    list(reports)
+    expected = [0.1] * 7 + [0.075, 0.05, 0.025]
+    assert rates["optimizer_g"] == pytest.approx(expected)
+    assert rates["optimizer_d"] == pytest.approx(expected)
+
+
+def test_a_rate_that_never_falls_stays_exactly_the_same(
+    data: images.LabelledImages, started: list[dict[str, Any]]
+) -> None:
+    _, reports = gan.start(
+        dataclasses.replace(TINY, learning_rate=0.1, decay_from=1), data, seed=0, reports=1
+    )
+    list(reports)
+    assert started[0]["optimizer_g"].param_groups[0]["lr"] == 0.1
 
 
 def test_a_seed_gives_the_same_bytes_and_another_one_others(data: images.LabelledImages) -> None:

@@ -12,7 +12,7 @@ from source import PACKAGES, imports, modules, own_imports
 # What each module of src may import of src. A module imports what is listed here and nothing else of the
 # project, so that losses know nothing of data, the loop nothing of files, and nothing in src of a stage.
 MAY_IMPORT = {
-    "adversarial": {"losses", "batches", "images", "errors"},
+    "adversarial": {"losses", "penalties", "batches", "images", "errors"},
     "batches": set(),
     "card": set(),
     "checkpoints": {"networks", "files", "errors"},
@@ -20,11 +20,12 @@ MAY_IMPORT = {
     "datasets": {"wheel", "idx", "files", "errors"},
     "errors": set(),
     "files": {"errors"},
-    "gan": {"adversarial", "networks", "losses", "config", "images", "seeding"},
+    "gan": {"adversarial", "networks", "losses", "penalties", "config", "images", "seeding"},
     "idx": {"files", "errors"},
     "images": {"idx", "errors"},
     "losses": set(),
     "networks": set(),
+    "penalties": set(),
     "plots": {"files"},
     "quality": {"images", "errors", "seeding"},
     "sampling": {"images", "seeding"},
@@ -48,7 +49,9 @@ def test_there_is_something_to_look_at() -> None:
     assert {"stages.download", "stages.report"} <= set(STAGES)
     assert BENCHMARKS
     # and the reader of imports sees every way of importing
-    assert own_imports(SRC["src.adversarial"]) == {"src.batches", "src.errors", "src.images", "src.losses"}
+    assert own_imports(SRC["src.adversarial"]) == {
+        f"src.{name}" for name in ("batches", "errors", "images", "losses", "penalties")
+    }
     assert "torch" in imports(SRC["src.adversarial"])
     assert "torchvision" in imports(SRC["src.datasets"])  # inside a function
 

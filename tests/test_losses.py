@@ -22,6 +22,10 @@ EXPECTED = {
     "wgan": (-3.0, 1.0),
     # D: 1/2 mean(0, 4) + 1/2 mean(4, 0) = 1 + 1; G: 1/2 mean(9, 1) = 2.5
     "lsgan": (2.0, 2.5),
+    # D: mean(max(0, 1 - 1), max(0, 1 - 3)) + mean(max(0, 1 - 2), max(0, 1 + 0)) = 0 + 1/2; G: -mean(-2, 0)
+    "hinge": (0.5, 1.0),
+    # D: mean(softplus(-2 - 1), softplus(0 - 3)); G: mean(softplus(3), softplus(3)), softplus(3) = 3.0485874
+    "rpgan": (0.0485874, 3.0485874),
 }
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from src import networks
 from src.config import Recipe
 
-SETTINGS = {"latent": 7, "width": 8}
+SETTINGS = {"latent": 7, "width": 8, "spectral_norm": False}
 
 
 @pytest.mark.parametrize("conditional", [True, False])
@@ -24,8 +24,9 @@ def test_a_pair_keeps_the_contract_of_shapes_and_ranges(name: str, conditional: 
 
 
 @pytest.mark.parametrize("conditional", [True, False])
-def test_only_conditional_networks_look_at_the_label(conditional: bool) -> None:
-    generator, discriminator = networks.build_pair("mlp", seed=0, conditional=conditional, **SETTINGS)
+@pytest.mark.parametrize("name", Recipe.__annotations__["network"].__args__)
+def test_only_conditional_networks_look_at_the_label(name: str, conditional: bool) -> None:
+    generator, discriminator = networks.build_pair(name, seed=0, conditional=conditional, **SETTINGS)
     noise, zeros, ones = torch.randn(4, 7), torch.zeros(4).long(), torch.ones(4).long()
     pictures = generator(noise, zeros)
     assert torch.equal(pictures, generator(noise, ones)) != conditional
@@ -33,7 +34,9 @@ def test_only_conditional_networks_look_at_the_label(conditional: bool) -> None:
 
 
 def test_the_mlp_is_the_documents() -> None:
-    generator, discriminator = networks.build_pair("mlp", seed=0, latent=100, width=128, conditional=False)
+    generator, discriminator = networks.build_pair(
+        "mlp", seed=0, latent=100, width=128, conditional=False, spectral_norm=False
+    )
 
     def layers(network: nn.Module) -> list[tuple[int, int]]:
         linear = (layer for layer in network.modules() if isinstance(layer, nn.Linear))
@@ -47,7 +50,9 @@ def test_the_mlp_is_the_documents() -> None:
 
 
 def test_the_discriminator_gives_raw_scores_and_projects_the_label() -> None:
-    discriminator = networks.build("mlp-discriminator", seed=0, width=8, conditional=True)
+    discriminator = networks.build(
+        "mlp-discriminator", seed=0, width=8, conditional=True, spectral_norm=False
+    )
     pictures, labels = 30 * torch.randn(6, 1, 28, 28), torch.arange(6)
     scores = discriminator(pictures, labels)
     assert scores.abs().max() > 1.5  # no sigmoid, no tanh
@@ -60,12 +65,12 @@ def test_the_discriminator_gives_raw_scores_and_projects_the_label() -> None:
 
 def test_weights_depend_on_the_seed_alone_and_drawing_them_disturbs_nobody() -> None:
     torch.manual_seed(1)
-    one = networks.build("mlp-discriminator", seed=3, width=8, conditional=False)
+    one = networks.build("mlp-discriminator", seed=3, width=8, conditional=False, spectral_norm=False)
     following = torch.rand(1).item()
     torch.manual_seed(1)
     assert torch.rand(1).item() == following
-    two = networks.build("mlp-discriminator", seed=3, width=8, conditional=False)
-    three = networks.build("mlp-discriminator", seed=4, width=8, conditional=False)
+    two = networks.build("mlp-discriminator", seed=3, width=8, conditional=False, spectral_norm=False)
+    three = networks.build("mlp-discriminator", seed=4, width=8, conditional=False, spectral_norm=False)
     assert torch.equal(one.score.weight, two.score.weight)
     assert not torch.equal(one.score.weight, three.score.weight)
 
@@ -81,8 +86,48 @@ def test_the_classifier_gives_features_and_logits_of_the_same_pass() -> None:
 
 
 def test_the_projection_starts_at_the_scale_of_the_score() -> None:
-    discriminator = networks.build("mlp-discriminator", seed=0, width=512, conditional=True)
+    discriminator = networks.build(
+        "mlp-discriminator", seed=0, width=512, conditional=True, spectral_norm=False
+    )
     # nn.Linear draws uniformly from +-1/sqrt(512): standard deviation 1/sqrt(3*512)
     expected = 1 / math.sqrt(3 * 512)
     assert discriminator.score.weight.std().item() == pytest.approx(expected, rel=0.15)
     assert discriminator.embedding.weight.std().item() == pytest.approx(expected, rel=0.15)
+
+
+def test_the_convolutional_pair_has_the_layers_that_it_says() -> None:
+    generator, discriminator = networks.build_pair(
+        "conv", seed=0, latent=64, width=24, conditional=True, spectral_norm=False
+    )
+    # Linear 128*48*49, norms 2*48 + 2*48 + 2*24 + 2*24, convolutions 48*48*9, 48*96*9, 24*24*9, 24*4*9+4,
+    # classes 10*64
+    expected = 301_056 + 288 + 20_736 + 41_472 + 5_184 + 868 + 640
+    assert sum(p.numel() for p in generator.parameters()) == expected
+    # Convolutions 24*16+24, 24*48*16+48, 48*96*9+96, score 96*16+1, classes 10*96*16
+    expected = 408 + 18_480 + 41_568 + 1_537 + 15_360
+    assert sum(p.numel() for p in discriminator.parameters()) == expected
+
+
+def test_no_discriminator_mixes_the_rows_of_a_batch() -> None:
+    # Penalties and the loop's one pass over real and generated images rest on this.
+    pictures, labels = torch.randn(6, 1, 28, 28), torch.arange(6)
+    for name in Recipe.__annotations__["network"].__args__:
+        _, discriminator = networks.build_pair(name, seed=0, conditional=True, **SETTINGS)
+        together = discriminator(pictures, labels)
+        alone = torch.cat([discriminator(pictures[i : i + 1], labels[i : i + 1]) for i in range(6)])
+        torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", Recipe.__annotations__["network"].__args__)
+def test_spectral_normalisation_brings_every_largest_singular_value_to_one(name: str) -> None:
+    _, discriminator = networks.build_pair(
+        name, seed=0, latent=7, width=8, conditional=True, spectral_norm=True
+    )
+    pictures, labels = torch.randn(4, 1, 28, 28), torch.arange(4)
+    for _ in range(200):  # a step of the power iteration each
+        discriminator(pictures, labels)
+    layers = [m for m in discriminator.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.Embedding)]
+    assert len(layers) == {"mlp": 4, "conv": 5}[name]
+    for layer in layers:
+        largest = torch.linalg.svdvals(layer.weight.flatten(1))[0].item()
+        assert largest == pytest.approx(1, rel=1e-3)
