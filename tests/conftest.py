@@ -1,9 +1,11 @@
-"""Fixtures that several test files share."""
+"""Fixtures and helpers that several test files share."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from src import idx
 from src.seeding import set_up
@@ -34,3 +36,11 @@ def image_set(tmp_path: Path) -> Path:
     """A folder with 300 training and 100 test images."""
     write_set(tmp_path / "set", 300, 100)
     return tmp_path / "set"
+
+
+def weights(network: nn.Module) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in network.parameters()]
+
+
+def same(first: list[Tensor], second: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
