@@ -46,6 +46,31 @@ class MLPGenerator(nn.Module):
         return images.view(-1, 1, SIDE, SIDE)
 
 
+class ProjectionHead(nn.Module):
+    """A discriminator's last layer: features and label to a raw score (Miyato and Koyama 2018, eq. 3).
+
+    Args:
+        features: Length of a feature vector.
+        conditional: Whether the label takes part.
+    """
+
+    def __init__(self, features: int, *, conditional: bool) -> None:
+        super().__init__()
+        self.score = nn.Linear(features, 1)
+        self.embedding = nn.Embedding(CLASSES, features) if conditional else None
+        if self.embedding is not None:
+            # The projection starts at the scale of the score's own weights, so that neither drowns the other.
+            nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(3 * features))
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Maps features (n, d) and labels (n,) to raw scores (n,), any real number."""
+        scores: Tensor = self.score(features).squeeze(1)
+        if self.embedding is not None:
+            # f(x, y) = y^T V phi(x) + psi(phi(x))
+            scores = scores + (self.embedding(labels) * features).sum(dim=1)
+        return scores
+
+
 class MLPDiscriminator(nn.Module):
     """The source document's discriminator: 784 - 256 - 128 - 1, ReLU inside, without the sigmoid.
 
@@ -64,21 +89,13 @@ class MLPDiscriminator(nn.Module):
             nn.Linear(2 * width, width),
             nn.ReLU(),
         )
-        self.score = nn.Linear(width, 1)
-        self.embedding = nn.Embedding(CLASSES, width) if conditional else None
-        if self.embedding is not None:
-            # The projection starts at the scale of the score's own weights, so that neither drowns the other.
-            nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(3 * width))
+        self.head = ProjectionHead(width, conditional=conditional)
         if spectral_norm:
             _normalise_spectrally(self)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Maps images (n, 1, 28, 28) and labels (n,) to raw scores (n,), any real number."""
-        features = self.layers(images)
-        scores: Tensor = self.score(features).squeeze(1)
-        if self.embedding is not None:
-            # f(x, y) = y^T V phi(x) + psi(phi(x))
-            scores = scores + (self.embedding(labels) * features).sum(dim=1)
+        scores: Tensor = self.head(self.layers(images), labels)
         return scores
 
 
@@ -144,21 +161,14 @@ class ConvDiscriminator(nn.Module):
             nn.LeakyReLU(0.2),
             nn.Flatten(),
         )
-        self.score = nn.Linear(16 * 4 * width, 1)
-        self.embedding = nn.Embedding(CLASSES, 16 * 4 * width) if conditional else None
-        if self.embedding is not None:
-            nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(3 * 16 * 4 * width))
+        self.head = ProjectionHead(16 * 4 * width, conditional=conditional)
         if spectral_norm:
             _normalise_spectrally(self)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Maps images (n, 1, 28, 28) and labels (n,) to raw scores (n,), any real number."""
-        features = self.layers(images)
-        scores: Tensor = self.score(features).squeeze(1)
-        if self.embedding is not None:
-            # f(x, y) = y^T V phi(x) + psi(phi(x))
-            scores = scores + (self.embedding(labels) * features).sum(dim=1)
+        scores: Tensor = self.head(self.layers(images), labels)
         return scores
 
 

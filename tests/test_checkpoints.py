@@ -195,7 +195,7 @@ def test_weights_that_do_not_match_their_description(tmp_path: Path, change: str
     network = built("mlp-discriminator")
     weights = network.state_dict()
     if change == "missing":
-        del weights["score.bias"]
+        del weights["head.score.bias"]
     else:
         weights["extra"] = torch.zeros(1)
     save_file(weights, tmp_path / "x", metadata={"network": json.dumps(network.built_from)})

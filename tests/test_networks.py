@@ -58,8 +58,8 @@ def test_the_discriminator_gives_raw_scores_and_projects_the_label() -> None:
     assert scores.abs().max() > 1.5  # no sigmoid, no tanh
     # f(x, y) = V_y . phi(x) + w . phi(x) + b
     features = discriminator.layers(pictures)
-    weights = discriminator.embedding.weight[labels] + discriminator.score.weight
-    expected = (weights * features).sum(dim=1) + discriminator.score.bias
+    weights = discriminator.head.embedding.weight[labels] + discriminator.head.score.weight
+    expected = (weights * features).sum(dim=1) + discriminator.head.score.bias
     torch.testing.assert_close(scores, expected)
 
 
@@ -71,8 +71,8 @@ def test_weights_depend_on_the_seed_alone_and_drawing_them_disturbs_nobody() -> 
     assert torch.rand(1).item() == following
     two = networks.build("mlp-discriminator", seed=3, width=8, conditional=False, spectral_norm=False)
     three = networks.build("mlp-discriminator", seed=4, width=8, conditional=False, spectral_norm=False)
-    assert torch.equal(one.score.weight, two.score.weight)
-    assert not torch.equal(one.score.weight, three.score.weight)
+    assert torch.equal(one.head.score.weight, two.head.score.weight)
+    assert not torch.equal(one.head.score.weight, three.head.score.weight)
 
 
 def test_the_classifier_gives_features_and_logits_of_the_same_pass() -> None:
@@ -91,8 +91,8 @@ def test_the_projection_starts_at_the_scale_of_the_score() -> None:
     )
     # nn.Linear draws uniformly from +-1/sqrt(512): standard deviation 1/sqrt(3*512)
     expected = 1 / math.sqrt(3 * 512)
-    assert discriminator.score.weight.std().item() == pytest.approx(expected, rel=0.15)
-    assert discriminator.embedding.weight.std().item() == pytest.approx(expected, rel=0.15)
+    assert discriminator.head.score.weight.std().item() == pytest.approx(expected, rel=0.15)
+    assert discriminator.head.embedding.weight.std().item() == pytest.approx(expected, rel=0.15)
 
 
 def test_the_convolutional_pair_has_the_layers_that_it_says() -> None:
