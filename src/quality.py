@@ -101,6 +101,93 @@ def inception_score(logits: Tensor, *, splits: int, seed: int) -> tuple[float, f
     return _finite("IS", mean), _finite("IS", std)
 
 
+class Manifold(NamedTuple):
+    """How two sets of features overlap, seen as the balls around their points."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+@torch.inference_mode()
+def manifold(real: Tensor, generated: Tensor, *, neighbours: int) -> Manifold:
+    """Precision, recall, density and coverage of generated features (m, d) against real ones (n, d).
+
+    Every point gets a ball that reaches to its k-th nearest neighbour in its own set. Precision is the
+    fraction of generated points that lie in some real ball (do they look real?), recall that of real points
+    in some generated ball (is everything there?). Density counts the real balls around each generated point,
+    divided by k: about 1 for real against real, and not bounded by it. Coverage is the fraction of real balls
+    that hold a generated point.
+
+    Args:
+        real: Features of real images.
+        generated: Features of generated images.
+        neighbours: k, less than either number of points.
+
+    Source: Kynkäänniemi et al. 2019, eq. 1-2; Naeem et al. 2020, eq. 2-4.
+    """
+    if min(len(real), len(generated)) <= neighbours:
+        raise PipelineError(f"precision and recall need more than {neighbours} images on each side")
+
+    def radii(points: Tensor) -> Tensor:
+        # The nearest of all is the point itself, at distance 0.
+        near = [torch.cdist(part, points).kthvalue(neighbours + 1).values for part in points.split(BATCH)]
+        return torch.cat(near)
+
+    real_radii, generated_radii = radii(real), radii(generated)
+    in_real_balls = torch.zeros(len(generated), dtype=torch.int64)
+    recalled, covered = torch.zeros(len(real), dtype=torch.bool), torch.zeros(len(real), dtype=torch.bool)
+    for start in range(0, len(generated), BATCH):
+        part = slice(start, start + BATCH)
+        distances = torch.cdist(generated[part], real)  # (part, n): memory grows with n, not with n m
+        inside = distances <= real_radii
+        in_real_balls[part] = inside.sum(dim=1)
+        covered |= inside.any(dim=0)
+        recalled |= (distances <= generated_radii[part, None]).any(dim=0)
+    return Manifold(
+        precision=(in_real_balls > 0).double().mean().item(),
+        recall=recalled.double().mean().item(),
+        density=in_real_balls.double().mean().item() / neighbours,
+        coverage=covered.double().mean().item(),
+    )
+
+
+def diversity(real: Embedded, generated: Embedded) -> float:
+    """Variance of generated features within a class, over that of real ones; 1 is as various, 0 all alike.
+
+    The mean over the classes that real images have; a class with fewer than two generated images counts 0.
+    Classes are those that the extractor sees.
+    """
+    ratios = []
+    spreads = [_spread_within(embedded) for embedded in (real, generated)]
+    for value, spread in spreads[0].items():
+        ratios.append(spreads[1].get(value, 0.0) / spread)
+    return sum(ratios) / len(ratios)
+
+
+def _spread_within(embedded: Embedded) -> dict[int, float]:
+    """Total variance of the features in each class of two images or more that the extractor sees."""
+    classes = embedded.logits.argmax(dim=1)
+    found = {}
+    for value in classes.unique().tolist():
+        members = embedded.features[classes == value].double()
+        if len(members) > 1:
+            found[value] = members.var(dim=0).sum().item()
+    return found
+
+
+def class_shares(logits: Tensor) -> Tensor:
+    """The fraction of images, float64 (classes,), that the extractor takes for each class."""
+    return logits.argmax(dim=1).bincount(minlength=logits.shape[1]).double() / len(logits)
+
+
+def kl_to_uniform(shares: Tensor) -> float:
+    """Kullback-Leibler distance of shares (n,) to equal ones: sum p log(n p), from 0 to log n."""
+    divergence: float = torch.special.xlogy(shares, shares * len(shares)).sum().item()
+    return divergence
+
+
 def label_agreement(logits: Tensor, labels: Tensor) -> float:
     """The fraction of images, in [0, 1], that the extractor takes for what their label says."""
     return (logits.argmax(dim=1) == labels).double().mean().item()

@@ -168,6 +168,96 @@ def test_too_few_images_for_a_spread_are_an_error() -> None:
         quality.inception_score(torch.zeros(1, 10), splits=2, seed=0)
 
 
+# Precision, recall, density, coverage
+
+
+def line(*positions: float) -> Tensor:
+    return torch.tensor(positions, dtype=torch.float64)[:, None]
+
+
+def test_of_points_on_a_line_the_overlap_is_counted_by_hand() -> None:
+    # Radii to the nearest neighbour: 1, 1, 2, 2 of real 0, 1, 10, 12; 2.5, 2.5, 8, 19 of generated ones.
+    found = quality.manifold(line(0, 1, 10, 12), line(0.5, 3, 11, 30), neighbours=1)
+    # 0.5 lies in the balls of 0 and 1, 11 in those of 10 and 12; 3 and 30 in none.
+    assert found.precision == 0.5
+    assert found.density == 1.0  # 4 hits / (1 * 4)
+    assert found.coverage == 1.0
+    # The ball of 11 reaches from 3 to 19, that of 0.5 from -2 to 3: every real point is in one.
+    assert found.recall == 1.0
+    other = quality.manifold(line(0.5, 3, 11, 30), line(0, 1, 10, 12), neighbours=1)
+    assert (other.precision, other.recall) == (1.0, 0.5)
+    assert other.coverage == 1.0  # 30's ball reaches from 11 to 49 and holds 12
+
+
+def by_definition(real: np.ndarray, generated: np.ndarray, k: int) -> tuple[float, float, float, float]:
+    def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.sqrt(((a[:, None] - b[None]) ** 2).sum(axis=2))
+
+    real_radii = np.sort(distances(real, real), axis=1)[:, k]
+    generated_radii = np.sort(distances(generated, generated), axis=1)[:, k]
+    across = distances(generated, real)
+    inside = across <= real_radii[None]
+    return (
+        float(inside.any(axis=1).mean()),
+        float((across <= generated_radii[:, None]).any(axis=0).mean()),
+        float(inside.sum(axis=1).mean() / k),
+        float(inside.any(axis=0).mean()),
+    )
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, 10.0])
+def test_overlap_agrees_with_the_definition_written_in_numpy(shift: float, monkeypatch) -> None:
+    monkeypatch.setattr(quality, "BATCH", 70)
+    real = torch.randn(150, 4, generator=rng(1), dtype=torch.float64)
+    generated = 0.7 * torch.randn(200, 4, generator=rng(2), dtype=torch.float64) + shift
+    expected = by_definition(real.numpy(), generated.numpy(), 3)
+    assert quality.manifold(real, generated, neighbours=3) == pytest.approx(expected, abs=1e-9)
+    assert (expected[0] > 0) == (shift < 10)
+
+
+def test_a_collapsed_set_is_precise_and_recalls_nothing() -> None:
+    real = torch.randn(300, 4, generator=rng(1))
+    collapsed = real[:1] + 1e-4 * torch.randn(300, 4, generator=rng(2))
+    found = quality.manifold(real, collapsed, neighbours=5)
+    assert found.precision == 1.0
+    assert found.recall < 0.01
+    assert found.coverage < 0.1
+    same = quality.manifold(real, torch.randn(300, 4, generator=rng(3)), neighbours=5)
+    assert min(same.precision, same.recall, same.coverage) > 0.8
+    assert 0.8 < same.density < 1.2
+
+
+def test_overlap_needs_more_points_than_neighbours() -> None:
+    with pytest.raises(PipelineError, match="more than 5 images on each side"):
+        quality.manifold(torch.randn(5, 2), torch.randn(50, 2), neighbours=5)
+
+
+# Classes and variety
+
+
+def of_classes(features: Tensor, classes: list[int]) -> quality.Embedded:
+    return quality.Embedded(features, torch.eye(3)[torch.tensor(classes)])
+
+
+def test_diversity_is_the_mean_ratio_of_variances_within_classes() -> None:
+    real = of_classes(torch.tensor([[0.0, 0], [2, 0], [0, 5], [0, 9]]), [0, 0, 1, 1])  # variances 2 and 8
+    half = of_classes(torch.tensor([[7.0, 0], [9, 0], [0, 1], [0, 1]]), [0, 0, 1, 1])  # 2 and 0
+    assert quality.diversity(real, real) == pytest.approx(1.0)
+    assert quality.diversity(real, half) == pytest.approx(0.5)
+    # Far apart means between classes are no variety within them, and a missing class counts nothing.
+    one = of_classes(torch.tensor([[0.0, 0], [4, 0], [0, 90], [0, 0]]), [0, 0, 1, 2])  # 8, alone, unknown
+    assert quality.diversity(real, one) == pytest.approx(8 / 2 / 2)
+
+
+def test_class_shares_and_their_distance_to_equal_ones_by_hand() -> None:
+    logits = torch.eye(4)[torch.tensor([0, 0, 1, 1, 1, 1, 3, 3])]
+    assert quality.class_shares(logits).tolist() == [0.25, 0.5, 0.0, 0.25]
+    # 2 * 0.25 log 1 + 0.5 log 2 + 0
+    assert quality.kl_to_uniform(quality.class_shares(logits)) == pytest.approx(0.5 * math.log(2))
+    assert quality.kl_to_uniform(torch.full((10,), 0.1)) == pytest.approx(0.0, abs=1e-7)
+    assert quality.kl_to_uniform(torch.eye(10)[0]) == pytest.approx(math.log(10))
+
+
 # Embedding and agreement
 
 
