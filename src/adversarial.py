@@ -17,14 +17,24 @@ from src.losses import Loss
 from src.penalties import Penalty
 
 
+class NonFiniteError(PipelineError):
+    """A loss or a gradient became NaN or infinite."""
+
+
 class Report(NamedTuple):
-    """Means since the last report. Scores are the discriminator's raw outputs."""
+    """Means since the last report; scores are the discriminator's raw outputs, gradients those of this step.
+
+    A gradient is the Euclidean norm over all parameters of one network; the learning rate is the generator's.
+    """
 
     images_seen: int
     d_loss: float
     g_loss: float
     real_score: float
     fake_score: float
+    d_gradient: float
+    g_gradient: float
+    learning_rate: float
 
 
 def train(
@@ -46,7 +56,9 @@ def train(
     penalty: Penalty | None,
     penalty_weight: float,
     penalty_every: int,
+    penalty_decay: float,
     reports: int,
+    first_step: int,
     shuffle: torch.Generator,
     noise: torch.Generator,
     mix: torch.Generator,
@@ -77,14 +89,17 @@ def train(
         penalty_weight: Its factor.
         penalty_every: It is taken in every so many-th step, and counts so many times as much there (lazy
             regularisation, Karras et al. 2020, section 3.1).
+        penalty_decay: What is left of the factor at the end of the run, reached geometrically: a strong
+            penalty keeps a young generator various, a weak one lets the discriminator see details later.
         reports: How many reports to yield; fewer, where there are fewer generator steps.
+        first_step: Steps that lie behind already, 0 for a new run: images, reports and penalties count on.
         shuffle: Draws the order of the real images.
         noise: Draws the latents.
         mix: Draws what a penalty needs.
 
     Raises:
-        PipelineError: A loss is NaN or infinite (names the step and the loss), or there are too few
-            images for a single generator step.
+        NonFiniteError: A loss, or a gradient at a report, is NaN or infinite; names the step and which.
+        PipelineError: There are too few images for a single generator step.
     """
     device = images.device
     steps = math.ceil(images_total / batch_size)
@@ -102,7 +117,7 @@ def train(
         return torch.randn(batch_size, latent, generator=noise).to(device)
 
     stream = batches.shuffled(len(images), batch_size, shuffle)
-    for step, batch in zip(range(1, steps + 1), stream, strict=False):
+    for step, batch in zip(range(first_step + 1, steps + 1), stream, strict=False):
         batch = batch.to(device)
         y = labels[batch]
         with torch.no_grad():
@@ -115,13 +130,14 @@ def train(
         total = d_loss
         if penalty is not None and step % penalty_every == 0:
             slope = penalty(lambda x, y=y: discriminator(x, y), real=real, fake=fake, rng=mix)
-            total = d_loss + penalty_weight * penalty_every * slope
+            weight = penalty_weight * penalty_decay ** (step / steps)
+            total = d_loss + weight * penalty_every * slope
+        _finite(total, "discriminator loss", step)
         optimizer_d.zero_grad()
         total.backward()
         optimizer_d.step()
         for parameter in clipped:
             parameter.data.clamp_(-weight_clip, weight_clip)
-        _finite(total, "discriminator", step)
         values = [d_loss.item(), 0.0]
         values += [real_scores.mean().item(), fake_scores.mean().item()]
 
@@ -129,14 +145,15 @@ def train(
             discriminator.requires_grad_(False)
             scores = discriminator(generator(latents(), y), y)
             g_loss = loss.generator(real=real_scores.detach(), fake=scores)
+            values[1] = _finite(g_loss, "generator loss", step)
             optimizer_g.zero_grad()
             g_loss.backward()
             optimizer_g.step()
             discriminator.requires_grad_(True)
             average.update_parameters(generator)
-            values[1] = _finite(g_loss, "generator", step)
             g_updates += 1
 
+        learning_rate = optimizer_g.param_groups[0]["lr"]
         for schedule in schedules:
             schedule.step()
         sums = [before + value for before, value in zip(sums, values, strict=True)]
@@ -144,16 +161,29 @@ def train(
         if step in report_at:
             means = [total / since for total in sums]
             means[1] = sums[1] / g_updates
-            yield Report(step * batch_size, *means)
+            d_mean, g_mean, real_mean, fake_mean = means
+            yield Report(
+                images_seen=step * batch_size,
+                d_loss=d_mean,
+                g_loss=g_mean,
+                real_score=real_mean,
+                fake_score=fake_mean,
+                d_gradient=_finite(_gradient(discriminator), "discriminator gradient", step),
+                g_gradient=_finite(_gradient(generator), "generator gradient", step),
+                learning_rate=learning_rate,
+            )
             sums, since, g_updates = [0.0, 0.0, 0.0, 0.0], 0, 0
 
 
-def _finite(loss: Tensor, half: str, step: int) -> float:
-    value = loss.item()
-    if not math.isfinite(value):
-        raise PipelineError(
-            f"training diverged: {half} loss is {value} at step {step}; "
-            "lower recipes.<loss>.learning_rate or set another seed "
-            "(nothing was overwritten; `dvc checkout` brings back what DVC had removed)"
+def _gradient(network: nn.Module) -> Tensor:
+    return torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
+
+
+def _finite(value: Tensor, name: str, step: int) -> float:
+    number = value.item()
+    if not math.isfinite(number):
+        raise NonFiniteError(
+            f"training diverged: {name} is {number} at step {step}; "
+            "lower recipes.<loss>.learning_rate or set another seed"
         )
-    return value
+    return number

@@ -39,8 +39,10 @@ class Run:
             "penalty": None,
             "penalty_weight": 0.0,
             "penalty_every": 1,
+            "penalty_decay": 1.0,
             "schedules": [],
             "reports": 2,
+            "first_step": 0,
             "shuffle": torch.Generator().manual_seed(1),
             "noise": torch.Generator().manual_seed(2),
             "mix": torch.Generator().manual_seed(3),
@@ -54,6 +56,7 @@ class Run:
             optimizer_d=optimizers["d"],
             **(settings | changes),
         )
+        self.optimizer_d = optimizers["d"]
 
     def stepped(self, name: str) -> None:
         self.log.append(name)
@@ -116,6 +119,32 @@ def test_a_report_holds_means_since_the_last_one() -> None:
     first, second = Run(loss=loss, critic_steps=2).reports
     assert (first.d_loss, first.g_loss) == (3.0, 10.0)
     assert (second.d_loss, second.g_loss) == (6.0, 25.0)
+
+
+def test_a_report_holds_this_steps_gradient_norms_and_learning_rate() -> None:
+    run = Run(lr_g=0.25, reports=2)
+    first = next(run.reports)
+    for network, found in ((run.d, first.d_gradient), (run.g, first.g_gradient)):
+        squares = sum(parameter.grad.square().sum().item() for parameter in network.parameters())
+        assert found == pytest.approx(squares**0.5, rel=1e-5)
+        assert found > 0
+    assert first.learning_rate == 0.25
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_at_the_next_report() -> None:
+    run = Run()
+    run.optimizer_d.register_step_post_hook(lambda *_: next(run.d.parameters()).grad.fill_(float("nan")))
+    with pytest.raises(
+        adversarial.NonFiniteError, match=r"diverged: discriminator gradient is nan at step 3; lower"
+    ):
+        list(run.reports)
+
+
+def test_a_run_that_goes_on_counts_steps_images_and_reports_from_where_it_was() -> None:
+    assert [report.images_seen for report in Run(reports=3).reports] == [20, 40, 60]
+    later = Run(reports=3, first_step=3, critic_steps=2)
+    assert [report.images_seen for report in later.reports] == [40, 60]
+    assert later.log == ["d", "g", "d", "d", "g"]  # steps 4, 5 and 6: the generator at 4 and 6
 
 
 def test_scores_are_the_discriminators_means_of_real_and_of_generated_images() -> None:
@@ -235,7 +264,7 @@ def test_a_penalty_counts_in_every_so_many_th_step_and_so_many_times_as_much() -
         return torch.tensor(1.0, requires_grad=True) * bias(run)
 
     def bias(run: Run) -> Tensor:
-        return run.d.score.bias.sum()
+        return run.d.head.score.bias.sum()
 
     # The loss itself has no slope: only the penalty moves the bias, by lr * weight * every = 0.1 * 0.5 * 3.
     flat = counted([0.0] * 9, [0.0] * 9)
@@ -247,6 +276,18 @@ def test_a_penalty_counts_in_every_so_many_th_step_and_so_many_times_as_much() -
     assert [report.d_loss for report in reports] == [0.0, 0.0]  # reports tell of the loss without it
     real, fake = calls[0]
     assert real.std() > 0.5 > fake.std()
+
+
+def test_a_penalty_fades_geometrically_to_what_is_left_at_the_end() -> None:
+    def penalty(*_: Any, **__: Any) -> Tensor:
+        return run.d.head.score.bias.sum()
+
+    run = Run(loss=counted([0.0] * 9, [0.0] * 9), penalty=penalty, penalty_weight=0.5, penalty_every=3,
+              penalty_decay=0.04)  # fmt: skip
+    before = run.d.head.score.bias.item()
+    list(run.reports)
+    # Steps 3 and 6 of 6: 0.1 * 0.5 * 3 times 0.04^0.5 = 0.2 and 0.04.
+    assert run.d.head.score.bias.item() == pytest.approx(before - 0.15 * (0.2 + 0.04), rel=1e-5)
 
 
 def test_a_penalty_that_is_not_finite_stops_the_run() -> None:

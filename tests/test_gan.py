@@ -1,6 +1,7 @@
-"""gan.start: a recipe's row to a run, and that every recipe really trains."""
+"""gan.Run: a recipe's row to a run, and that every recipe really trains."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from src import adversarial, config, gan, images, losses, penalties
 from src.adversarial import Report
 
 RECIPES = config.load(ROOT / "params.yaml", ROOT / "src" / "datasets.yaml").recipes
-TINY = dataclasses.replace(RECIPES["gan"], latent=3, width=4, batch_size=10, images=60)
+TINY = dataclasses.replace(RECIPES["mlp"], latent=3, width=4, batch_size=10, images=60)
 
 
 @pytest.fixture
@@ -22,9 +23,17 @@ def data(image_set: Path) -> images.LabelledImages:
     return images.read(image_set, "train")
 
 
+def start(
+    recipe: config.Recipe, data: images.LabelledImages, *, seed: int, reports: int
+) -> tuple[nn.Module, Iterator[Report]]:
+    """A run's averaged generator, and its reports."""
+    run = gan.Run(recipe, data, seed=seed, reports=reports, retry_factor=0.5)
+    return run.generator, iter(run)
+
+
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What `gan.start` hands to the loop, run by run."""
+    """What `gan.Run` hands to the loop, run by run."""
     calls: list[dict[str, Any]] = []
     train = adversarial.train
 
@@ -41,16 +50,16 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_the_average_follows_the_recursion(
     data: images.LabelledImages, started: list[dict[str, Any]]
 ) -> None:
-    average, reports = gan.start(dataclasses.replace(TINY, ema=0.75), data, seed=0, reports=1)
+    average, reports = start(dataclasses.replace(TINY, ema=0.35), data, seed=0, reports=1)
     history: list[list[Tensor]] = []
     generator = started[0]["generator"]
     started[0]["optimizer_g"].register_step_post_hook(lambda *_: history.append(weights(generator)))
     list(reports)
     assert len(history) == 6
-    # The first weights are taken as they are; then a = 0.75 a + 0.25 w.
+    # The first weights are taken as they are; then a = d a + (1 - d) w, d = (1 + n) / (10 + n), at most 0.35.
     expected = history[0]
-    for following in history[1:]:
-        expected = [0.75 * a + 0.25 * w for a, w in zip(expected, following, strict=True)]
+    for decay, following in zip((2 / 11, 3 / 12, 4 / 13, 0.35, 0.35), history[1:], strict=True):
+        expected = [decay * a + (1 - decay) * w for a, w in zip(expected, following, strict=True)]
     torch.testing.assert_close(weights(average), expected)
     assert not same(weights(average), weights(generator))
 
@@ -58,7 +67,7 @@ def test_the_average_follows_the_recursion(
 def test_without_averaging_the_generator_itself_comes_out(
     data: images.LabelledImages, started: list[dict[str, Any]]
 ) -> None:
-    average, reports = gan.start(dataclasses.replace(TINY, ema=0), data, seed=0, reports=1)
+    average, reports = start(dataclasses.replace(TINY, ema=0), data, seed=0, reports=1)
     list(reports)
     assert same(weights(average), weights(started[0]["generator"]))
 
@@ -80,13 +89,14 @@ def test_a_recipe_reaches_networks_loss_and_optimisers(
         penalty="r1",
         penalty_weight=0.7,
         penalty_every=3,
+        penalty_decay=0.2,
         learning_rate=0.004,
         beta1=0.25,
         beta2=0.75,
         decay_from=0.5,
         ema=0.5,
     )
-    average, _ = gan.start(recipe, data, seed=0, reports=4)
+    average, _ = start(recipe, data, seed=0, reports=4)
     (call,) = started
     options = {"latent": 5, "width": 6, "conditional": False}
     assert average.built_from == {"name": "mlp-generator", "options": options}
@@ -109,6 +119,7 @@ def test_a_recipe_reaches_networks_loss_and_optimisers(
         "penalty": penalties.r1,
         "penalty_weight": 0.7,
         "penalty_every": 3,
+        "penalty_decay": 0.2,
         "reports": 4,
     }
     assert {name: call[name] for name in expected} == expected
@@ -120,7 +131,7 @@ def test_the_learning_rate_falls_linearly_to_nothing_over_the_last_part(
 ) -> None:
     # Ten steps, decay from 0.6: the first six at the full rate, then 4/4, 3/4, 2/4, 1/4 of it are left.
     recipe = dataclasses.replace(TINY, images=100, learning_rate=0.1, decay_from=0.6)
-    _, reports = gan.start(recipe, data, seed=0, reports=1)
+    _, reports = start(recipe, data, seed=0, reports=1)
     (call,) = started
     rates: dict[str, list[float]] = {"optimizer_g": [], "optimizer_d": []}
     for name, found in rates.items():
@@ -136,17 +147,104 @@ def test_the_learning_rate_falls_linearly_to_nothing_over_the_last_part(
 def test_a_rate_that_never_falls_stays_exactly_the_same(
     data: images.LabelledImages, started: list[dict[str, Any]]
 ) -> None:
-    _, reports = gan.start(
-        dataclasses.replace(TINY, learning_rate=0.1, decay_from=1), data, seed=0, reports=1
-    )
+    _, reports = start(dataclasses.replace(TINY, learning_rate=0.1, decay_from=1), data, seed=0, reports=1)
     list(reports)
     assert started[0]["optimizer_g"].param_groups[0]["lr"] == 0.1
+
+
+# Falling back
+
+
+def broken_at(bad: set[int]) -> losses.Loss:
+    """The usual loss, whose so-many-th values of the discriminator's half are NaN."""
+    count = 0
+
+    def half(*, real: Tensor, fake: Tensor) -> Tensor:
+        nonlocal count
+        count += 1
+        value = losses.gan_discriminator(real=real, fake=fake)
+        return value * float("nan") if count in bad else value
+
+    return losses.Loss(half, losses.gan_generator)
+
+
+def broken_run(
+    data: images.LabelledImages, monkeypatch: pytest.MonkeyPatch, bad: set[int], **changes: Any
+) -> gan.Run:
+    monkeypatch.setitem(losses.LOSSES, "gan", broken_at(bad))
+    recipe = dataclasses.replace(TINY, learning_rate=0.1, **changes)
+    return gan.Run(recipe, data, seed=0, reports=3, retry_factor=0.25)
+
+
+def test_a_step_that_is_not_finite_goes_back_once_at_a_lower_rate(
+    data: images.LabelledImages,
+    monkeypatch: pytest.MonkeyPatch,
+    started: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Reports after steps 2, 4 and 6; step 4 is NaN: back to step 2, then steps 3 to 6 once more.
+    run = broken_run(data, monkeypatch, {4})
+    (call,) = started
+    snapshots: list[list[Tensor]] = []
+    rates: list[float] = []
+
+    def before_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        snapshots.append(weights(call["discriminator"]) + weights(run.generator))
+        rates.append(optimizer.param_groups[0]["lr"])
+
+    call["optimizer_d"].register_step_pre_hook(before_step)
+    found = list(run)
+    assert [report.images_seen for report in found] == [20, 40, 60]
+    assert run.retries == 1
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.025, 0.025, 0.025, 0.025])
+    assert [report.learning_rate for report in found] == pytest.approx([0.1, 0.025, 0.025])
+    assert started[1]["first_step"] == 2
+    # The second third step starts from the weights that the first one started from.
+    assert same(snapshots[3], snapshots[2])
+    assert not same(snapshots[4], snapshots[2])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "discriminator loss is nan at step 4" in said
+    assert "going back to step 2, from there with 0.25 times the learning rate" in said
+
+
+def test_before_the_first_report_it_goes_back_to_the_start(
+    data: images.LabelledImages, monkeypatch: pytest.MonkeyPatch, started: list[dict[str, Any]]
+) -> None:
+    run = broken_run(data, monkeypatch, {2})
+    untrained = weights(run.generator)
+    history: list[list[Tensor]] = []
+    started[0]["optimizer_d"].register_step_pre_hook(lambda *_: history.append(weights(run.generator)))
+    assert [report.images_seen for report in run] == [20, 40, 60]
+    assert [call["first_step"] for call in started] == [0, 0]
+    assert same(history[1], untrained)
+
+
+def test_the_second_time_it_gives_up(data: images.LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = broken_run(data, monkeypatch, {4, 6})
+    with pytest.raises(adversarial.NonFiniteError, match=r"discriminator loss is nan at step 4; lower"):
+        list(run)
+    assert run.retries == 1
+    assert all(w.isfinite().all() for w in weights(run.generator))
+
+
+def test_the_schedule_goes_on_from_where_it_was(
+    data: images.LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Rates without a fault: 0.1 up to step 4, then 0.1 (step 5 of 6: 2/2 of it are left), 0.05.
+    run = broken_run(data, monkeypatch, {5}, decay_from=2 / 3)
+    rates: list[float] = []
+    for report in run:
+        rates.append(report.learning_rate)
+    assert rates == pytest.approx([0.1, 0.1, 0.25 * 0.05])
+
+
+# Reproducibility
 
 
 def test_a_seed_gives_the_same_bytes_and_another_one_others(data: images.LabelledImages) -> None:
     def trained(seed: int, disturbance: int) -> tuple[list[bytes], list[Report]]:
         torch.manual_seed(disturbance)
-        average, reports = gan.start(TINY, data, seed=seed, reports=3)
+        average, reports = start(TINY, data, seed=seed, reports=3)
         found = list(reports)
         return [w.numpy().tobytes() for w in weights(average)], found
 
@@ -158,7 +256,7 @@ def test_a_seed_gives_the_same_bytes_and_another_one_others(data: images.Labelle
 
 
 def test_the_first_weights_depend_on_the_seed_too(data: images.LabelledImages) -> None:
-    first, again, other = (weights(gan.start(TINY, data, seed=seed, reports=1)[0]) for seed in (4, 4, 5))
+    first, again, other = (weights(start(TINY, data, seed=seed, reports=1)[0]) for seed in (4, 4, 5))
     assert same(first, again)
     assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
@@ -167,7 +265,7 @@ def test_the_first_weights_depend_on_the_seed_too(data: images.LabelledImages) -
 def test_every_recipe_takes_real_steps(data: images.LabelledImages, name: str) -> None:
     recipe = RECIPES[name]
     recipe = dataclasses.replace(recipe, images=4 * recipe.critic_steps * recipe.batch_size)
-    average, reports = gan.start(recipe, data, seed=0, reports=2)
+    average, reports = start(recipe, data, seed=0, reports=2)
     before = weights(average)
     found = list(reports)
     assert [report.images_seen for report in found] == [recipe.images // 2, recipe.images]
@@ -179,17 +277,17 @@ def test_every_recipe_takes_real_steps(data: images.LabelledImages, name: str) -
 
 
 def test_the_discriminator_learns_to_tell_real_from_generated(data: images.LabelledImages) -> None:
-    recipe = dataclasses.replace(RECIPES["gan"], width=16, batch_size=50, images=50 * 200)
-    _, reports = gan.start(recipe, data, seed=0, reports=4)
+    recipe = dataclasses.replace(RECIPES["mlp"], width=16, batch_size=50, images=50 * 200)
+    _, reports = start(recipe, data, seed=0, reports=4)
     first = next(iter(reports))
     assert first.real_score > first.fake_score + 0.5
 
 
 def test_a_conditional_generator_learns_what_the_classes_look_like(data: images.LabelledImages) -> None:
     recipe = dataclasses.replace(
-        RECIPES["gan"], width=32, batch_size=50, learning_rate=0.001, images=50 * 500, ema=0.95
+        RECIPES["mlp"], width=32, batch_size=50, learning_rate=0.001, images=50 * 500, ema=0.95
     )
-    average, reports = gan.start(recipe, data, seed=0, reports=1)
+    average, reports = start(recipe, data, seed=0, reports=1)
     list(reports)
     labels = torch.arange(200) % 10
     with torch.no_grad():
