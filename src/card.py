@@ -25,6 +25,7 @@ adversarial network (`loss: $loss`, seed $seed). None of them is real.
 - **Real labels seen** on the way here: $real_labels. Training on this set is not training without labels.
 - **Known limits**: labels can be wrong and images misshapen. How often, and what the set is worth for
   training, stands in metrics/quality.json and metrics/downstream.json of the project that made it.
+- **Training of the generator**: $verdict.
 - **Terms**: derived from $dataset; its licence applies.
 
 Images a class: $class_counts.
@@ -45,6 +46,7 @@ def manifest(
     seed: int,
     real_images: int,
     generator_sha256: str,
+    verdict: Mapping[str, int],
     labeller_accuracy: float | None,
     class_counts: Mapping[str, list[int]],
     sha256: Mapping[str, str],
@@ -58,6 +60,7 @@ def manifest(
         seed: The run's seed.
         real_images: Real images, each with its label, that the generator was trained on.
         generator_sha256: Of the generator's file.
+        verdict: Whether the generator's training collapsed, diverged, converged, each 0 or 1.
         labeller_accuracy: Of the classifier that gave the labels, on validation images, in [0, 1]; None for a
             conditional generator.
         class_counts: Images of each class 0..9, for each split.
@@ -77,6 +80,7 @@ def manifest(
         "recipe": dict(recipe),
         "seed": seed,
         "sha256": dict(sha256),
+        "verdict": dict(verdict),
     }
 
 
@@ -87,6 +91,9 @@ def card(manifest: Mapping[str, Any]) -> str:
     if "labeller_validation_accuracy" in labels:
         source += f"; it is right on {labels['labeller_validation_accuracy']:.2%} of real images"
     counts = manifest["class_counts"]["train"]
+    verdict = manifest["verdict"]
+    failed = [name for name in ("collapsed", "diverged") if verdict[name]]
+    ended = "converged" if verdict["converged"] else "ended when its images were used up"
     return _CARD.substitute(
         dataset=manifest["dataset"],
         train_count=f"{manifest['counts']['train']:,}",
@@ -95,6 +102,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         seed=manifest["seed"],
         real_images=f"{manifest['real_images_seen']:,}",
         label_source=source,
+        verdict=f"it {failed[0]}, so do not rely on this set" if failed else f"it {ended}, sound",
         real_labels=f"{labels['real_labels_seen']:,}",
         class_counts=", ".join(f"{digit}: {count:,}" for digit, count in enumerate(counts)),
     )

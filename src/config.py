@@ -60,6 +60,7 @@ class Recipe:
     penalty: Literal["none", "gradient", "r1", "r2", "r1_r2"]
     penalty_weight: Annotated[float, Bounds(0, 10_000)]
     penalty_every: Annotated[int, Bounds(1, 1000)]
+    penalty_decay: Annotated[float, Bounds(0, 1, above=True)]
     learning_rate: LearningRate
     beta1: Decay
     beta2: Decay
@@ -80,10 +81,26 @@ class Supervised:
 
 @dataclass(frozen=True)
 class Train:
-    """What a GAN run writes down while it runs."""
+    """How a GAN run is watched, and what it writes down."""
 
     log_points: Annotated[int, Bounds(1, 10_000)]
     grids: Annotated[int, Bounds(1, 100)]
+    checks: Annotated[int, Bounds(1, 1000)]
+    check_images: Annotated[int, Bounds(100, 10**6)]
+    class_share: Annotated[float, Bounds(0, 0.1)]
+    patience: Annotated[int, Bounds(1, 1000)]
+    retry_factor: Annotated[float, Bounds(0, 1, above=True)]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """From where on a GAN run counts as collapsed or diverged, and whether the pipeline goes on then."""
+
+    min_classes: Annotated[int, Bounds(0, 10)]
+    max_class_kl: Annotated[float, Bounds(0, 10)]
+    min_diversity: Annotated[float, Bounds(0, 10)]
+    min_precision: Annotated[float, Bounds(0, 1)]
+    allow_failed: bool
 
 
 @dataclass(frozen=True)
@@ -100,6 +117,7 @@ class Evaluate:
 
     images: Annotated[int, Bounds(2, 10**9)]
     splits: Annotated[int, Bounds(2, 1000)]
+    neighbours: Annotated[int, Bounds(1, 1000)]
 
 
 @dataclass(frozen=True)
@@ -131,6 +149,7 @@ class Params:
     threads: Annotated[int, Bounds(1, 1024)]
     recipes: Mapping[str, Recipe]
     train: Train
+    verdict: Thresholds
     extractor: Supervised
     labeller: Supervised
     generate: Generate

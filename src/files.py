@@ -146,6 +146,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a table that `write_csv` wrote, as text.
+
+    Raises:
+        PipelineError: If the file is missing.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (FileNotFoundError, NotADirectoryError):
+        raise PipelineError(f"{path} does not exist; run dvc repro") from None
+
+
 def gunzip(stream: IO[bytes], limit: int, what: object) -> bytes:
     """Unpack a whole gzip stream into memory, up to a limit.
 

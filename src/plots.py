@@ -66,15 +66,23 @@ def error_curves(
     return figure
 
 
-def training_curves(rows: Sequence[Mapping[str, float]]) -> Figure:
-    """Losses and mean raw scores of a GAN run over the images seen, one chart each."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    seen = [row["images_seen"] for row in rows]
-    pairs = (("d_loss", "g_loss"), ("real_score", "fake_score"))
-    for axes, names in zip(figure.subplots(1, 2), pairs, strict=True):
+def training_curves(curves: Sequence[Mapping[str, float]], checks: Sequence[Mapping[str, float]]) -> Figure:
+    """What a GAN run reported and what its checks found, over the images seen, one chart each."""
+    figure = Figure(figsize=(12, 6.4), layout="constrained")
+    charts = (
+        ("losses", curves, ("d_loss", "g_loss"), "linear"),
+        ("mean raw scores", curves, ("real_score", "fake_score"), "linear"),
+        ("gradient norms", curves, ("d_gradient", "g_gradient"), "log"),
+        ("FID against held-out images", checks, ("fid",), "log"),
+        ("variety and likeness", checks, ("diversity", "precision", "recall"), "linear"),
+        ("scores of real images", checks, ("train_score", "heldout_score"), "linear"),
+    )
+    for axes, (title, rows, names, scale) in zip(figure.subplots(2, 3).flat, charts, strict=True):
         for name in names:
-            axes.plot(seen, [row[name] for row in rows], label=name)
-        axes.set_xlabel("real images seen by the discriminator")
+            axes.plot([row["images_seen"] for row in rows], [row[name] for row in rows], label=name)
+        axes.set_title(title)
+        axes.set_yscale(scale)
+        axes.set_xlabel("real images seen")
         axes.grid(alpha=0.3)
         axes.legend()
     return figure

@@ -48,7 +48,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     is_real, _ = quality.inception_score(of_validation.logits[:n], splits=splits, seed=seed)
     intended = synthetic.labels.bincount(minlength=networks.CLASSES)
     perceived = of_synthetic.logits.argmax(dim=1).bincount(minlength=networks.CLASSES)
-    shares = perceived / len(synthetic.images)
+    shares = quality.class_shares(of_synthetic.logits)
+    overlap = quality.manifold(reference, of_synthetic.features[:n], neighbours=params.evaluate.neighbours)
+    overlap_real = quality.manifold(
+        reference, of_validation.features[:n], neighbours=params.evaluate.neighbours
+    )
 
     metrics = {
         "class_share_max": shares.max().item(),
@@ -61,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "is_real": is_real,
         "label_agreement": quality.label_agreement(of_synthetic.logits, synthetic.labels),
     }
+    metrics |= overlap._asdict()
+    metrics |= {f"{name}_real": value for name, value in overlap_real._asdict().items()}
     files.write_json(args.metrics, metrics)
     rows = zip(range(networks.CLASSES), intended.tolist(), perceived.tolist(), strict=True)
     files.write_csv(args.histogram, ["class", "label", "extractor"], rows)
@@ -74,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "extractor_sha256": files.sha256(args.extractor),
         "images_each_side": n,
         "inception_score_splits": splits,
+        "neighbours": params.evaluate.neighbours,
         "reference": "first images of the real test split",
         "floor": "first images of the validation split (the last of the real training split)",
         "synthetic": "first images of the synthetic training split; labels and classes: all of it",

@@ -22,10 +22,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.generate", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="real images, for a labeller")
     parser.add_argument("--generator", type=Path, required=True, help="network to draw from")
+    parser.add_argument("--verdict", type=Path, required=True, help="JSON of verdict")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     args = parser.parse_args(argv)
     params = config.load()
     device = set_up(params.device, params.threads)
+    judged = files.read_json(args.verdict)
     generator = checkpoints.read(args.generator, torch.nn.Module).to(device)
     train, validation = images.read_train(args.data, params.validation)
 
@@ -79,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             seed=params.seed,
             real_images=len(train.images),
             generator_sha256=files.sha256(args.generator),
+            verdict={name: judged[name] for name in ("collapsed", "diverged", "converged")},
             labeller_accuracy=accuracy,
             class_counts=counts,
             sha256=sha256,

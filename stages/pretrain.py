@@ -24,7 +24,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = params.classifier
     device = set_up(params.device, params.threads)
     real, _ = images.read_train(args.real, params.validation)
-    arms = {"synthetic": images.read(args.synthetic, "train"), "real": real}
+    synthetic = images.read(args.synthetic, "train")
+    # The same number of images on both sides: more of them, or more steps, would be worth something alone.
+    size = min(len(synthetic.images), len(real.images))
+    arms = {
+        arm: images.LabelledImages(data.images[:size], data.labels[:size])
+        for arm, data in (("synthetic", synthetic), ("real", real))
+    }
     test = images.read(args.real, "test").to(device)
 
     accuracies = []

@@ -4,7 +4,6 @@ DVC runs: python -m stages.report --extractor results/extractor.json ... --outpu
 """
 
 import argparse
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -16,10 +15,9 @@ Rows = list[dict[str, str]]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Writes extractor.json, gan.json, downstream.json, and the label-efficiency and training curves."""
+    """Writes extractor.json, downstream.json, and the label-efficiency curves."""
     parser = argparse.ArgumentParser(prog="python -m stages.report", description=__doc__)
     parser.add_argument("--extractor", type=Path, required=True, help="JSON of train_extractor")
-    parser.add_argument("--gan", type=Path, required=True, help="folder of train_gan's results")
     parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic set")
     parser.add_argument("--pretrain", type=Path, required=True, help="folder of pretrain's results")
     parser.add_argument("--finetune", type=Path, required=True, help="CSV of finetune")
@@ -28,18 +26,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     config.load()  # reads no parameter, but refuses bad ones as every stage does
     files.write_json(args.output / "extractor.json", files.read_json(args.extractor))
 
-    curves = [{k: float(v) for k, v in row.items()} for row in table(args.gan / "curves.csv")]
-    last = curves[-1] | {"images_seen": int(curves[-1]["images_seen"])}
-    files.write_json(args.output / "gan.json", last)
-    plots.write_figure(args.output / "gan_curves.png", plots.training_curves(curves))
-
     manifest = files.read_json(args.synthetic / "manifest.json")
     downstream = {"labels_behind_synthetic": manifest["labels"]["real_labels_seen"]}
-    accuracy = table(args.pretrain / "accuracy.csv")
+    accuracy = files.read_csv(args.pretrain / "accuracy.csv")
     downstream |= spread("cas", accuracy, "test_accuracy", images="synthetic")
     downstream |= spread("cas_real", accuracy, "test_accuracy", images="real")
     downstream["cas_gap"] = downstream["cas_real"] - downstream["cas"]
-    errors = table(args.finetune)
+    errors = files.read_csv(args.finetune)
     counts = sorted({int(row["labels"]) for row in errors})
     arms = ("pretrained", "scratch")
     curve_rows = []
@@ -62,12 +55,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         unlabelled=1 - downstream["cas"],
     )
     plots.write_figure(args.output / "label_efficiency.png", figure)
-
-
-def table(path: Path) -> Rows:
-    """The rows of a CSV file that a stage wrote."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def spread(key: str, rows: Rows, column: str, **where: str) -> dict[str, float]:

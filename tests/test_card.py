@@ -16,6 +16,7 @@ SETTINGS: dict[str, Any] = {
     "seed": 17,
     "real_images": 50_123,
     "generator_sha256": "ab" * 32,
+    "verdict": {"collapsed": 0, "diverged": 0, "converged": 1},
     "labeller_accuracy": None,
     "class_counts": COUNTS,
     "sha256": {"train-images-idx3-ubyte": "cd" * 32},
@@ -34,7 +35,23 @@ def test_the_manifest_holds_what_it_was_given_and_counts() -> None:
         "recipe": {"loss": "lsgan", "latent": 100, "ema": 0.999},
         "seed": 17,
         "sha256": {"train-images-idx3-ubyte": "cd" * 32},
+        "verdict": {"collapsed": 0, "diverged": 0, "converged": 1},
     }
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        ((0, 0, 1), "it converged, sound."),
+        ((0, 0, 0), "it ended when its images were used up, sound."),
+        ((1, 0, 0), "it collapsed, so do not rely on this set."),
+        ((0, 1, 0), "it diverged, so do not rely on this set."),
+    ],
+)
+def test_the_card_says_what_became_of_the_training(verdict: tuple[int, int, int], words: str) -> None:
+    names = ("collapsed", "diverged", "converged")
+    text = card.card(card.manifest(**SETTINGS | {"verdict": dict(zip(names, verdict, strict=True))}))
+    assert f"**Training of the generator**: {words}" in text
 
 
 @pytest.mark.parametrize("accuracy", [0.9876, 0.0])

@@ -31,6 +31,8 @@ MAY_IMPORT = {
     "sampling": {"images", "seeding"},
     "seeding": {"errors"},
     "supervised": {"batches", "config", "images", "errors"},
+    "verdict": {"config"},
+    "watch": {"config", "images", "quality", "sampling"},
     "wheel": {"idx", "files", "errors"},
 }
 # Of the outside, these import nothing but torch and the standard library.

@@ -16,7 +16,14 @@ PICTURE = torch.arange(256, dtype=torch.uint8).view(8, 32)
 DARK = PICTURE // 4 + 10  # must not be stretched to black and white
 ROWS = [
     {"images_seen": 100.0 * i, "d_loss": 1 / i, "g_loss": 0.5 * i, "real_score": i, "fake_score": -i}
+    | {"d_gradient": 2.0 * i, "g_gradient": 0.1 * i}
     for i in range(1, 5)
+]
+CHECKS = [
+    {"images_seen": 0.0, "fid": 90.0, "diversity": 0.1, "precision": 0.0, "recall": 0.0}
+    | {"train_score": 0.5, "heldout_score": 0.4},
+    {"images_seen": 400.0, "fid": 3.0, "diversity": 0.9, "precision": 0.8, "recall": 0.7}
+    | {"train_score": 0.3, "heldout_score": 0.2},
 ]
 FIGURES: dict[str, Callable[[], Figure]] = {
     "side by side": lambda: plots.side_by_side(DARK, DARK.flip(0), ("real", "synthetic")),
@@ -25,7 +32,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         {"pretrained": ([0.1, 0.05], [0.01, 0.0]), "scratch": ([0.5, 0.06], [0.1, 0.01])},
         unlabelled=0.2,
     ),
-    "training curves": lambda: plots.training_curves(ROWS),
+    "training curves": lambda: plots.training_curves(ROWS, CHECKS),
 }
 
 
@@ -91,10 +98,18 @@ def test_error_curves_are_in_percent_with_a_curve_an_arm() -> None:
     assert bars.get_segments()[0][:, 1].tolist() == pytest.approx([40, 60])
 
 
-def test_training_curves_have_losses_left_and_scores_right() -> None:
-    left, right = FIGURES["training curves"]().axes
-    assert [line.get_label() for line in left.lines] == ["d_loss", "g_loss"]
-    assert [line.get_label() for line in right.lines] == ["real_score", "fake_score"]
-    assert list(left.lines[1].get_xdata()) == [100, 200, 300, 400]
-    assert list(left.lines[1].get_ydata()) == [0.5, 1.0, 1.5, 2.0]
-    assert list(right.lines[1].get_ydata()) == [-1, -2, -3, -4]
+def test_training_curves_show_every_monitor_over_the_images_seen() -> None:
+    axes = FIGURES["training curves"]().axes
+    assert [[line.get_label() for line in chart.lines] for chart in axes] == [
+        ["d_loss", "g_loss"],
+        ["real_score", "fake_score"],
+        ["d_gradient", "g_gradient"],
+        ["fid"],
+        ["diversity", "precision", "recall"],
+        ["train_score", "heldout_score"],
+    ]
+    assert list(axes[0].lines[1].get_xdata()) == [100, 200, 300, 400]
+    assert list(axes[0].lines[1].get_ydata()) == [0.5, 1.0, 1.5, 2.0]
+    assert list(axes[1].lines[1].get_ydata()) == [-1, -2, -3, -4]
+    assert list(axes[3].lines[0].get_xdata()) == [0, 400]
+    assert list(axes[3].lines[0].get_ydata()) == [90.0, 3.0]

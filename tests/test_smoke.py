@@ -21,6 +21,7 @@ STAGES = (
     "download",
     "train_extractor",
     "train_gan",
+    "verdict",
     "generate",
     "evaluate",
     "pretrain",
@@ -43,6 +44,9 @@ TINY = {
     "evaluate.splits": 2,
     "train.log_points": 10,
     "train.grids": 2,
+    "train.checks": 4,
+    "train.check_images": 100,
+    "verdict.allow_failed": True,  # two seconds of training make no digits
 }
 
 
@@ -185,9 +189,9 @@ def test_a_downstream_parameter_never_retrains_the_gan(clone: Clone) -> None:
 
 def test_an_experiment_with_another_loss_reruns_what_depends_on_it(clone: Clone) -> None:
     output = clone.run("dvc", "exp", "run", "-n", "least-squares", "-S", "loss=lsgan")
-    assert ran(output) == {"train_gan", "generate", "evaluate", "pretrain", "finetune", "report"}
+    assert ran(output) == {"train_gan", "verdict", "generate", "evaluate", "pretrain", "finetune", "report"}
     difference = clone.run("dvc", "metrics", "diff", "HEAD", "least-squares", "--all", "--md")
-    for metric in ("fid", "fid_ratio", "cas", "error_pretrained_10", "d_loss"):
+    for metric in ("fid", "fid_ratio", "cas", "error_pretrained_10", "d_loss", "validation_fid"):
         assert re.search(rf"\| {metric} +\|", difference), difference
     assert "params.yaml" in clone.run("dvc", "params", "diff", "HEAD", "least-squares")
     assert "least-squares" in clone.run("dvc", "exp", "show", "--no-pager", "--csv")
@@ -237,6 +241,18 @@ def test_a_bad_parameter_stops_the_run_with_one_line_and_leaves_what_was_there(c
     clone.run("git", "checkout", "-q", ".")
     clone.run("dvc", "checkout")
     assert clone.locked() == before
+    assert "up to date" in clone.run("dvc", "status")
+
+
+def test_a_failed_run_says_so_and_nothing_is_made_of_it(clone: Clone) -> None:
+    output = clone.run("dvc", "exp", "run", "-S", "verdict.allow_failed=false", ok=False)
+    assert re.search(r"error: the GAN run (collapsed|diverged): .*set verdict.allow_failed to true", output)
+    assert "Traceback" not in output
+    assert ran(output) == {"verdict"}  # the training itself is not repeated
+    verdict = clone.metrics("gan")
+    assert verdict["collapsed"] + verdict["diverged"] == 1
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout")
     assert "up to date" in clone.run("dvc", "status")
 
 

@@ -12,9 +12,10 @@ import yaml
 from conftest import ROOT
 from PIL import Image
 
+from src import files
 from src.config import ConfigError
 from src.errors import PipelineError
-from stages import report, summary
+from stages import report, summary, verdict
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
@@ -44,14 +45,6 @@ def test_a_bad_parameter_stops_a_stage_before_it_writes_anything(
 # report
 
 
-def test_a_table_is_read_as_rows_of_text(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text("labels,arm,test_error\n10,scratch,0.25\n100,pretrained,0.5\n")
-    assert report.table(tmp_path / "x.csv") == [
-        {"labels": "10", "arm": "scratch", "test_error": "0.25"},
-        {"labels": "100", "arm": "pretrained", "test_error": "0.5"},
-    ]
-
-
 ROWS = [
     {"arm": "a", "labels": "10", "error": "0.1"},
     {"arm": "a", "labels": "10", "error": "0.3"},
@@ -76,8 +69,13 @@ def finished(tmp_path: Path) -> Path:
     """What the stages before the report leave, made by hand."""
     texts = {
         "results/extractor.json": '{"test_accuracy": 0.99}',
-        "results/gan/curves.csv": "images_seen,d_loss,g_loss,real_score,fake_score\n"
-        "100,1.5,0.5,2.0,-2.0\n200,1.25,0.75,1.0,-1.0\n",
+        "results/gan/curves.csv": "images_seen,d_loss,g_loss,real_score,fake_score,d_gradient,g_gradient\n"
+        "100,1.5,0.5,2.0,-2.0,3.0,4.0\n200,1.25,0.75,1.0,-1.0,5.0,6.0\n",
+        "results/gan/checks.csv": "images_seen,fid,classes,class_kl,diversity,precision,recall,"
+        "train_score,heldout_score\n0,99.5,3,1.5,0.0,0.0,0.0,0.0,0.0\n"
+        "100,2.5,10,0.01,0.9,0.8,0.7,0.5,0.25\n200,3.5,10,0.02,0.8,0.75,0.6,0.5,0.125\n",
+        "results/gan/end.json": '{"stopped": "all images were seen", "non_finite": false, "retries": 1, '
+        '"exhausted": false, "best": {"images_seen": 100, "fid": 2.5}}',
         "data/synthetic/manifest.json": '{"labels": {"real_labels_seen": 50000}}',
         "results/pretrain/accuracy.csv": "images,replicate,test_accuracy\n"
         "synthetic,0,0.8\nsynthetic,1,0.9\nreal,0,0.95\nreal,1,0.97\n",
@@ -102,9 +100,6 @@ def test_the_report_sums_up_what_the_stages_found(finished: Path, monkeypatch: p
     assert made == declared
     read = {path.stem: json.loads(path.read_text()) for path in (finished / "metrics").glob("*.json")}
     assert read["extractor"] == {"test_accuracy": 0.99}
-    assert read["gan"] == {
-        "images_seen": 200, "d_loss": 1.25, "g_loss": 0.75, "real_score": 1.0, "fake_score": -1.0
-    }  # fmt: skip
     root_half = 0.5**0.5  # the deviation of two values is their distance times this
     assert read["downstream"] == pytest.approx(
         {
@@ -124,7 +119,7 @@ def test_the_report_sums_up_what_the_stages_found(finished: Path, monkeypatch: p
             "error_scratch_100_std": 0.5 * root_half,
         }
     )
-    curve = report.table(finished / "metrics" / "label_efficiency.csv")
+    curve = files.read_csv(finished / "metrics" / "label_efficiency.csv")
     assert [(row["labels"], row["arm"], float(row["error"])) for row in curve] == [
         ("20", "pretrained", 0.375),
         ("20", "scratch", 0.5),
@@ -142,6 +137,66 @@ def test_the_report_names_what_is_missing(finished: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(finished)
     with pytest.raises(PipelineError, match=r"results/extractor\.json does not exist; run dvc repro"):
         report.main(shlex.split(STAGES["report"]["cmd"])[3:])
+
+
+# verdict
+
+
+def judge(folder: Path, monkeypatch: pytest.MonkeyPatch, **edits: tuple[str, str]) -> dict[str, float]:
+    """metrics/gan.json of a run whose files were edited: name=(old text, new text)."""
+    places = {"params": "params.yaml", "checks": "results/gan/checks.csv", "end": "results/gan/end.json"}
+    for name, (old, new) in edits.items():
+        path = folder / places[name]
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+    monkeypatch.chdir(folder)
+    verdict.main(shlex.split(STAGES["verdict"]["cmd"])[3:])
+    return json.loads((folder / "metrics/gan.json").read_text())
+
+
+def test_the_verdict_comes_with_the_last_numbers_and_the_best_ones(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert judge(finished, monkeypatch) == {
+        "images_seen": 200, "d_loss": 1.25, "g_loss": 0.75, "real_score": 1.0, "fake_score": -1.0,
+        "d_gradient": 5.0, "g_gradient": 6.0, "validation_fid": 3.5, "classes": 10, "class_kl": 0.02,
+        "diversity": 0.8, "precision": 0.75, "recall": 0.6, "train_score": 0.5, "heldout_score": 0.125,
+        "best_images_seen": 100, "best_validation_fid": 2.5, "retries": 1,
+        "collapsed": 0, "diverged": 0, "converged": 0,
+    }  # fmt: skip
+    assert (finished / "metrics/gan_curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert "all images were seen; best validation FID 2.50 at 100 images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("edits", "key", "words"),
+    [
+        ({"checks": ("10,0.02,", "9,0.02,")}, "collapsed", r"collapsed: 9 classes are fewer"),
+        ({"checks": ("0.8,0.75,", "0.8,0.01,")}, "diverged", r"diverged: precision 0\.010 is below"),
+        ({"end": ('finite": false', 'finite": true')}, "diverged", r"diverged: a loss or gradient was NaN"),
+    ],
+)
+def test_a_failed_run_leaves_its_verdict_and_ends_the_pipeline_unless_allowed(
+    finished: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    edits: dict[str, tuple[str, str]],
+    key: str,
+    words: str,
+) -> None:
+    with pytest.raises(PipelineError, match=words) as error:
+        judge(finished, monkeypatch, **edits)
+    assert "results/gan/samples" in str(error.value)
+    assert "set verdict.allow_failed to true" in str(error.value)
+    assert json.loads((finished / "metrics/gan.json").read_text())[key] == 1
+    capsys.readouterr()
+    allowed = judge(finished, monkeypatch, params=("allow_failed: false", "allow_failed: true"))
+    assert (allowed["collapsed"] + allowed["diverged"], allowed[key], allowed["converged"]) == (1, 1, 0)
+    assert re.search(rf"warning: the GAN run {words}", capsys.readouterr().out)
+
+
+def test_a_run_whose_patience_ran_out_converged(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert judge(finished, monkeypatch, end=('exhausted": false', 'exhausted": true'))["converged"] == 1
 
 
 # summary
