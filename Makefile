@@ -6,10 +6,10 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format benchmark compare clean
+.PHONY: help setup repro test lint format benchmark compare experiments clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.requirements ## make the virtual environment .venv
 
@@ -29,10 +29,14 @@ format: $(VENV)/.requirements-dev ## rewrite the code in the project's style
 	ruff check --fix .
 	ruff format .
 
-benchmark: $(VENV)/.requirements ## time one epoch of the training loop against the source document's
+benchmark: $(VENV)/.requirements ## time the training loop against the source document's, and against its arithmetic floor
 	python -m benchmarks.epoch
+	python -m benchmarks.rate
 
-compare: $(VENV)/.requirements ## one table of the experiments on this commit, best FID first
+compare: $(VENV)/.requirements ## run every recipe on DVC's queue, for equal images and equal time, and print the tables
+	python -m benchmarks.compare
+
+experiments: $(VENV)/.requirements ## one table of the experiments on this commit, best FID first
 	dvc exp show --only-changed --no-pager --md --sort-by fid --drop '(models|data|stages|src|results)/'\
 '|(Created|State|Executor|.*_(std|score|loss|max|min|floor|real|seen|accuracy))$$'\
 '|error_scratch|error_pretrained_(10|1000|50000)$$'

@@ -89,9 +89,9 @@ def ours(data: Path) -> float:
     recipe = replace(params.recipes["source"], images=50_000)
     set_up("cpu", params.threads)
     train, _ = images.read_train(data, params.validation)
-    _, reports = gan.start(recipe, train, seed=params.seed, reports=1)
+    run = gan.Run(recipe, train, seed=params.seed, reports=1, retry_factor=params.train.retry_factor)
     start = time.perf_counter()
-    for _ in reports:
+    for _ in run:
         pass
     return time.perf_counter() - start
 
