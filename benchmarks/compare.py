@@ -20,7 +20,9 @@ from benchmarks.rate import rate
 from src import config
 from src.errors import PipelineError, run
 
+# The last two are hostile: their verdict must say so, and no other's.
 RECIPES = ["gan", "minimax", "wgan", "wgan-gp", "lsgan", "hinge", "rpgan", "spectral", "mlp"]
+RECIPES += ["collapse", "diverge"]
 # One point of the label-efficiency curve and two classifiers each are enough to compare.
 SHORT = ["finetune.labels=[100]", "finetune.replicates=2", "pretrain.replicates=2"]
 
@@ -45,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--recipes", nargs="+", default=RECIPES, help="rows of recipes")
     parser.add_argument("--datasets", nargs="+", default=["mnist", "fashion-mnist"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--budgets", nargs="+", choices=("images", "time"), default=["images", "time"])
     parser.add_argument("--images", type=int, default=200_000, help="real images, for equal images")
     parser.add_argument("--seconds", type=float, default=60, help="of training, for equal time")
     parser.add_argument("--table-only", action="store_true", help="run nothing, print what there is")
@@ -55,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "images": dict.fromkeys(args.recipes, args.images),
         "time": {name: round(args.seconds * rates[name], -3) for name in args.recipes},
     }
-    runs = [Run(*values) for values in product(args.datasets, budgets, args.recipes, args.seeds)]
+    runs = [Run(*values) for values in product(args.datasets, args.budgets, args.recipes, args.seeds)]
     if not args.table_only:
         finished, waiting = found(), queued()
         for run_ in runs:
@@ -67,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"{len(left)} of {len(runs)} experiments to go", flush=True)
             time.sleep(30)
     metrics = found()
-    for dataset, budget in product(args.datasets, budgets):
+    for dataset, budget in product(args.datasets, args.budgets):
         what = f"{args.images:,} images" if budget == "images" else f"{args.seconds:.0f} s of training"
         print(f"\n{dataset}, {what}\n")
         print(table([r for r in runs if (r.dataset, r.budget) == (dataset, budget)], metrics, rates))
