@@ -65,11 +65,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             if run_.name not in finished and run_.name not in waiting:
                 budget = budgets[run_.budget][run_.recipe]
                 dvc("exp", "run", "--queue", "--name", run_.name, *overrides(run_, int(budget)))
-        dvc("queue", "start", "--jobs", "1")
+        # The worker that it leaves behind holds on to its output: captured, this would wait for the last run.
+        subprocess.run(("dvc", "queue", "start", "--jobs", "1"), stdout=subprocess.DEVNULL, check=True)
         while left := {run_.name for run_ in runs} & queued():
             print(f"{len(left)} of {len(runs)} experiments to go", flush=True)
             time.sleep(30)
     metrics = found()
+    if missing := [run_.name for run_ in runs if run_.name not in metrics]:
+        print(f"no result of {', '.join(missing)}; why: dvc queue logs NAME")
     for dataset, budget in product(args.datasets, args.budgets):
         what = f"{args.images:,} images" if budget == "images" else f"{args.seconds:.0f} s of training"
         print(f"\n{dataset}, {what}\n")
@@ -107,6 +110,8 @@ def found() -> dict[str, dict[str, float]]:
     metrics = {}
     for row in json.loads(dvc("exp", "show", "--json")):
         for experiment in row.get("experiments") or []:
+            if (experiment.get("executor") or {}).get("state") not in (None, "success"):
+                continue  # shown with the metrics of the commit that it starts from
             for revision in experiment["revs"]:
                 data = (revision.get("data") or {}).get("metrics") or {}
                 values: dict[str, Any] = {}

@@ -11,9 +11,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from src import config, gan, images
 from src.errors import run
@@ -54,11 +56,28 @@ def operations_per_image(params: config.Params, name: str) -> float:
     """Multiplications and additions for each real image, over a period of penalties and critic steps."""
     recipe = params.recipes[name]
     steps = recipe.penalty_every * recipe.critic_steps
-    with FlopCounterMode(display=False) as counter:
+    with _Counter() as counter:
         for _ in _run(params, name, steps, reports=1):
             pass
-    total: int = counter.get_total_flops()
+    total: int = counter.total
     return total / (steps * recipe.batch_size)
+
+
+class _Counter(TorchDispatchMode):
+    """Adds up torch's own counts; its FlopCounterMode can't follow the gradient of a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 def matrix_rate(side: int = 2048, repetitions: int = 8) -> float:

@@ -1,0 +1,123 @@
+"""The comparison of recipes reads DVC's answers right; the arithmetic floor counts what it says it counts."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ROOT
+
+from benchmarks import compare, rate
+from src import config, images
+
+PARAMS = config.load(ROOT / "params.yaml", ROOT / "src" / "datasets.yaml")
+METRICS = {"fid_ratio": 2.0, "is_mean": 9.0, "is_real": 10.0, "label_agreement": 0.95, "cas_gap": 0.03}
+METRICS |= {"collapsed": 0, "diverged": 0}
+
+
+def experiment(name: str, state: str | None, cas: float) -> dict[str, Any]:
+    data = {"metrics": {"a.json": {"data": {"cas": cas}}, "b.json": {"data": {"fid": 3.0, **METRICS}}}}
+    executor = state and {"state": state, "name": "dvc-task"}
+    return {"name": name, "executor": executor, "revs": [{"rev": "abc", "name": name, "data": data}]}
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """DVC's answers without DVC, and what it was asked."""
+    shown = [
+        {"rev": "workspace", "experiments": None},
+        {
+            "rev": "main",
+            "experiments": [
+                experiment("done", None, 0.9),
+                experiment("done-too", "success", 0.8),
+                experiment("at-work", "running", 0.7),
+                experiment("waiting", "queued", 0.7),
+                experiment("broken", "failed", 0.7),
+            ],
+        },
+    ]
+    status = """\
+Task     Name      Created    Status
+3a53fa4  at-work   11:58 PM   Running
+c44e848  waiting   11:58 PM   Queued
+caffbf9  broken    11:50 PM   Failed
+caffbf8  done-too  11:50 PM   Success
+
+Worker status: 1 active, 0 idle
+"""
+    asked: list[tuple[str, ...]] = []
+
+    def answer(*arguments: str) -> str:
+        asked.append(arguments)
+        return {"exp": json.dumps(shown), "queue": status}[arguments[0]]
+
+    monkeypatch.setattr(compare, "dvc", answer)
+    return asked
+
+
+def test_only_finished_experiments_count(answers: list[tuple[str, ...]]) -> None:
+    found = compare.found()
+    assert {name: metrics["cas"] for name, metrics in found.items()} == {"done": 0.9, "done-too": 0.8}
+    assert found["done"]["fid_ratio"] == 2.0
+
+
+def test_waiting_and_running_experiments_are_told_from_the_rest(answers: list[tuple[str, ...]]) -> None:
+    assert compare.queued() == {"at-work", "waiting"}
+
+
+def test_a_run_becomes_parameters_of_an_experiment() -> None:
+    run = compare.Run("fashion-mnist", "time", "wgan-gp", 2)
+    assert run.name == "compare-fashion-mnist-time-wgan-gp-2"
+    arguments = compare.overrides(run, 12_000)
+    values = arguments[1::2]
+    assert set(arguments[::2]) == {"--set-param"}
+    assert {"dataset=fashion-mnist", "loss=wgan-gp", "seed=2", "recipes.wgan-gp.images=12000"} <= set(values)
+    assert "verdict.allow_failed=true" in values
+
+
+def test_the_table_has_means_and_deviations_over_seeds() -> None:
+    runs = [compare.Run("mnist", "images", recipe, seed) for recipe in ("gan", "mlp") for seed in (0, 1)]
+    metrics = {
+        runs[0].name: METRICS | {"cas": 0.9},
+        runs[1].name: METRICS | {"cas": 0.8, "collapsed": 1},
+        runs[2].name: METRICS | {"cas": 0.7},
+    }
+    header, _, gan, mlp = compare.table(runs, metrics, {"gan": 3000.4, "mlp": 20_000.0}).splitlines()
+    assert header.count("|") == gan.count("|") == mlp.count("|")
+    cells = [cell.strip() for cell in gan.strip("|").split("|")]
+    # 0.9 and 0.8: mean 0.85, deviation 0.1 / sqrt 2
+    assert cells == [
+        "`gan`", "2.00 ± 0.00", "0.900 ± 0.000", "95.00% ± 0.00%", "85.00% ± 7.07%", "3.00% ± 0.00%",
+        "3,000", "1 of 2",
+    ]  # fmt: skip
+    assert mlp == "| `mlp` | 2.00 | 0.900 | 95.00% | 70.00% | 3.00% | 20,000 | 0 of 1 |"
+
+
+def test_operations_are_those_of_every_product_forward_and_backward(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = images.LabelledImages(torch.zeros(50, 1, 28, 28, dtype=torch.uint8), torch.arange(50) % 10)
+    monkeypatch.setattr(images, "read_train", lambda root, validation: (data, data))
+    recipe = dataclasses.replace(
+        PARAMS.recipes["source"], latent=3, width=4, batch_size=10, images=10, conditional=False
+    )
+    params = dataclasses.replace(PARAMS, recipes={"tiny": recipe}, threads=1)
+    generator = [3 * 4, 4 * 8, 8 * 784]
+    discriminator = [784 * 8, 8 * 4, 4 * 1]
+    g, d = sum(generator), sum(discriminator)
+    # For each real image, D's step: one generated, two scored, gradients of weights and of all but pixels.
+    expected = g + 2 * d + 2 * d + 2 * (d - discriminator[0])
+    # G's step: one generated, one scored, gradients through D to the pixels, then of G's weights and inputs.
+    expected += g + d + d + g + (g - generator[0])
+    assert rate.operations_per_image(params, "tiny") == pytest.approx(2 * expected)
+
+
+def test_the_matrix_rate_is_a_plausible_number_of_operations_a_second() -> None:
+    assert 1e8 < rate.matrix_rate(side=256, repetitions=2) < 1e15
+
+
+def test_a_command_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(compare.PipelineError, match=r"^dvc exp show --json: ERROR: "):
+        compare.dvc("exp", "show", "--json")
