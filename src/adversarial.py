@@ -66,8 +66,9 @@ def train(
     """Trains in place and yields a report at equal intervals; the caller owns progress bar and pictures.
 
     A step shows the discriminator one batch of real and one of generated images; each `critic_steps`-th
-    step also updates the generator and its average (Goodfellow et al. 2014, algorithm 1). Generated images
-    carry the labels of the real batch, so that both have the same class frequencies.
+    step also updates the generator, on the same generated images, and its average (Goodfellow et al. 2014,
+    algorithm 1). Generated images carry the labels of the real batch, so that both have the same class
+    frequencies.
 
     Args:
         generator: Maps latents (n, latent) and labels (n,) to images (n, 1, 28, 28) in [-1, 1].
@@ -113,15 +114,15 @@ def train(
     clipped = [p for p in discriminator.parameters() if weight_clip]
     sums, since, g_updates = [0.0, 0.0, 0.0, 0.0], 0, 0
 
-    def latents() -> Tensor:
-        return torch.randn(batch_size, latent, generator=noise).to(device)
-
     stream = batches.shuffled(len(images), batch_size, shuffle)
     for step, batch in zip(range(first_step + 1, steps + 1), stream, strict=False):
         batch = batch.to(device)
         y = labels[batch]
-        with torch.no_grad():
-            fake = generator(latents(), y)
+        generating = step % critic_steps == 0
+        # One pass of the generator serves both: it steps on the images that the discriminator has just seen.
+        with torch.set_grad_enabled(generating):
+            generated = generator(torch.randn(batch_size, latent, generator=noise).to(device), y)
+        fake = generated.detach()
         # One pass over both halves is faster than two, and the same: no discriminator mixes rows of a batch.
         real = to_unit(images[batch])
         scores = discriminator(torch.cat([real, fake]), torch.cat([y, y]))
@@ -141,9 +142,9 @@ def train(
         values = [d_loss.item(), 0.0]
         values += [real_scores.mean().item(), fake_scores.mean().item()]
 
-        if step % critic_steps == 0:
+        if generating:
             discriminator.requires_grad_(False)
-            scores = discriminator(generator(latents(), y), y)
+            scores = discriminator(generated, y)
             g_loss = loss.generator(real=real_scores.detach(), fake=scores)
             values[1] = _finite(g_loss, "generator loss", step)
             optimizer_g.zero_grad()

@@ -142,7 +142,7 @@ class ConvGenerator(nn.Module):
 
 
 class ConvDiscriminator(nn.Module):
-    """Three convolutions of stride 2 and leaky ReLU, without any normalisation.
+    """Pixels folded to 14x14, three convolutions and leaky ReLU, without any normalisation.
 
     Args:
         width: Channels at 14x14; 7x7 has 2 and 4x4 has 4 times as many.
@@ -153,7 +153,7 @@ class ConvDiscriminator(nn.Module):
     def __init__(self, *, width: int, conditional: bool, spectral_norm: bool) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(1, width, 4, stride=2, padding=1),
+            nn.Conv2d(4, width, 3, padding=1),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2),
@@ -168,7 +168,9 @@ class ConvDiscriminator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Maps images (n, 1, 28, 28) and labels (n,) to raw scores (n,), any real number."""
-        scores: Tensor = self.head(self.layers(images), labels)
+        # Four channels fill the CPU's vectors where one would not, and carry the memory layout on.
+        pixels = torch.pixel_unshuffle(images, 2).contiguous(memory_format=torch.channels_last)
+        scores: Tensor = self.head(self.layers(pixels), labels)
         return scores
 
 

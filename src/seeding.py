@@ -1,7 +1,9 @@
 """One seed, many independent streams of random numbers, and torch's deterministic settings."""
 
+import ctypes
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -55,4 +57,13 @@ def set_up(device: str, threads: int) -> torch.device:
     torch.set_num_threads(threads)
     # Subnormal numbers cost a CPU dozens of times as much as others, and a trained ReLU net makes many.
     torch.set_flush_denormal(True)
+    _keep_freed_memory()
     return torch.device(device)
+
+
+def _keep_freed_memory() -> None:
+    """Lets glibc keep what is freed: handed back, each large tensor's memory would be zeroed anew."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:  # other C libraries on Linux don't have it
+        mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, at its largest
+        mallopt(-1, 2**30)  # M_TRIM_THRESHOLD

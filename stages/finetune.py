@@ -1,6 +1,7 @@
-"""Fine-tune the pretrained classifier on few real labels, and train the same from scratch on the same images.
+"""Fine-tune the pretrained classifier on few real labels, or train the same from scratch on the same images.
 
 DVC runs: python -m stages.finetune --data data/raw --classifier ... --result ...
+and the same without --classifier, which depends on no GAN and so runs once for all of them.
 """
 
 import argparse
@@ -8,25 +9,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
 from src import checkpoints, config, files, images, networks, supervised
 from src.errors import PipelineError, run
 from src.seeding import generator_for, set_up, stream_seed
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Writes the test error of both arms for each number of labels and each replicate."""
+    """Writes the test error for each number of labels and each replicate."""
     parser = argparse.ArgumentParser(prog="python -m stages.finetune", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the real images")
-    parser.add_argument("--classifier", type=Path, required=True, help="the pretrained network")
+    parser.add_argument("--classifier", type=Path, help="the pretrained network; left out: random weights")
     parser.add_argument("--result", type=Path, required=True, help="CSV to write")
     args = parser.parse_args(argv)
     params = config.load()
     settings = params.finetune
     # Each arm at the learning rate that suits it: a pretrained network forgets at the rate of a new one.
-    recipes = {
-        "pretrained": replace(params.classifier, learning_rate=settings.learning_rate),
-        "scratch": params.classifier,
-    }
+    arm, recipe = "scratch", params.classifier
+    if args.classifier:
+        arm, recipe = "pretrained", replace(params.classifier, learning_rate=settings.learning_rate)
     device = set_up(params.device, params.threads)
     train, _ = images.read_train(args.data, params.validation)
     train, test = train.to(device), images.read(args.data, "test").to(device)
@@ -44,26 +46,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         for count in settings.labels:
             subset = images.LabelledImages(*(part[order[:count]] for part in train))
-            scratch = networks.build(
-                "conv-classifier",
-                seed=stream_seed(f"{stream}/weights", params.seed),
-                width=params.classifier.width,
+            network: nn.Module
+            if args.classifier:
+                network = checkpoints.read(args.classifier, networks.ConvClassifier)
+            else:
+                weights = stream_seed(f"{stream}/weights", params.seed)
+                network = networks.build("conv-classifier", seed=weights, width=recipe.width)
+            supervised.fit(
+                network.to(device),
+                subset,
+                recipe,
+                min_steps=settings.min_steps,
+                # Both arms see the same images in the same order, moved alike: a paired comparison.
+                rng=generator_for(f"{stream}/batches", params.seed),
+                title=f"{arm}, {count} labels, {replicate + 1}/{settings.replicates}",
             )
-            arms = {
-                "pretrained": checkpoints.read(args.classifier, networks.ConvClassifier),
-                "scratch": scratch,
-            }
-            for arm, network in arms.items():
-                supervised.fit(
-                    network.to(device),
-                    subset,
-                    recipes[arm],
-                    min_steps=settings.min_steps,
-                    # Both arms see the same images in the same order, moved alike: a paired comparison.
-                    rng=generator_for(f"{stream}/batches", params.seed),
-                    title=f"{arm}, {count} labels, {replicate + 1}/{settings.replicates}",
-                )
-                rows.append((count, replicate, arm, 1 - supervised.accuracy(network, test)))
+            rows.append((count, replicate, arm, 1 - supervised.accuracy(network, test)))
     files.write_csv(args.result, ["labels", "replicate", "arm", "test_error"], rows)
 
 

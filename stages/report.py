@@ -19,8 +19,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.report", description=__doc__)
     parser.add_argument("--extractor", type=Path, required=True, help="JSON of train_extractor")
     parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic set")
-    parser.add_argument("--pretrain", type=Path, required=True, help="folder of pretrain's results")
-    parser.add_argument("--finetune", type=Path, required=True, help="CSV of finetune")
+    parser.add_argument("--pretrain", type=Path, nargs="+", required=True, help="folders of pretrain")
+    parser.add_argument("--finetune", type=Path, nargs="+", required=True, help="CSVs of finetune")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     args = parser.parse_args(argv)
     config.load()  # reads no parameter, but refuses bad ones as every stage does
@@ -28,11 +28,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     manifest = files.read_json(args.synthetic / "manifest.json")
     downstream = {"labels_behind_synthetic": manifest["labels"]["real_labels_seen"]}
-    accuracy = files.read_csv(args.pretrain / "accuracy.csv")
+    accuracy = [row for path in args.pretrain for row in files.read_csv(path / "accuracy.csv")]
     downstream |= spread("cas", accuracy, "test_accuracy", images="synthetic")
     downstream |= spread("cas_real", accuracy, "test_accuracy", images="real")
     downstream["cas_gap"] = downstream["cas_real"] - downstream["cas"]
-    errors = files.read_csv(args.finetune)
+    errors = [row for path in args.finetune for row in files.read_csv(path)]
     counts = sorted({int(row["labels"]) for row in errors})
     arms = ("pretrained", "scratch")
     curve_rows = []

@@ -172,7 +172,7 @@ def test_generated_images_carry_the_labels_of_the_real_ones() -> None:
     run.d.register_forward_hook(lambda _, inputs, output: shown.append(inputs[1]))
     list(run.reports)
     real = shown[0][:10]
-    assert [labels.tolist() for labels in asked] == [real.tolist()] * 2
+    assert [labels.tolist() for labels in asked] == [real.tolist()]
     assert [labels.tolist() for labels in shown] == [real.tolist() * 2, real.tolist()]
     assert len(set(real.tolist())) > 1
 
@@ -182,9 +182,20 @@ def test_the_noise_is_drawn_afresh_for_every_batch() -> None:
     drawn: list[Tensor] = []
     run.g.register_forward_hook(lambda _, inputs, output: drawn.append(inputs[0]))
     list(run.reports)
-    assert [latents.shape for latents in drawn] == [(10, 3)] * 4
+    assert [latents.shape for latents in drawn] == [(10, 3)] * 2
     values = torch.cat(drawn).flatten().tolist()
     assert len(set(values)) == len(values)
+
+
+def test_the_generator_steps_on_the_images_that_the_discriminator_has_just_seen() -> None:
+    run = Run(images_total=20, reports=1)
+    shown: list[Tensor] = []
+    run.d.register_forward_hook(lambda _, inputs, output: shown.append(inputs[0].detach()))
+    list(run.reports)
+    assert [len(pictures) for pictures in shown] == [20, 10] * 2  # real and generated, then generated alone
+    assert torch.equal(shown[0][10:], shown[1])
+    assert torch.equal(shown[2][10:], shown[3])
+    assert not torch.equal(shown[1], shown[3])
 
 
 # Who changes what

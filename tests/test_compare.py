@@ -10,15 +10,16 @@ import torch
 from conftest import ROOT
 
 from benchmarks import compare, rate
-from src import config, images
+from src import config, files, images
 
 PARAMS = config.load(ROOT / "params.yaml", ROOT / "src" / "datasets.yaml")
 METRICS = {"fid_ratio": 2.0, "is_mean": 9.0, "is_real": 10.0, "label_agreement": 0.95, "cas_gap": 0.03}
-METRICS |= {"collapsed": 0, "diverged": 0}
+METRICS |= {"collapsed": 0, "diverged": 0, "converged": 0, "recall": 0.5, "diversity": 0.9, "fid": 2.0}
+METRICS |= {"fid_floor": 1.0, "cas_real": 0.9, "best_images_seen": 500, "images_seen": 500}
 
 
 def experiment(name: str, state: str | None, cas: float) -> dict[str, Any]:
-    data = {"metrics": {"a.json": {"data": {"cas": cas}}, "b.json": {"data": {"fid": 3.0, **METRICS}}}}
+    data = {"metrics": {"a.json": {"data": {"cas": cas}}, "b.json": {"data": METRICS}}}
     executor = state and {"state": state, "name": "dvc-task"}
     return {"name": name, "executor": executor, "revs": [{"rev": "abc", "name": name, "data": data}]}
 
@@ -69,31 +70,67 @@ def test_waiting_and_running_experiments_are_told_from_the_rest(answers: list[tu
 
 
 def test_a_run_becomes_parameters_of_an_experiment() -> None:
-    run = compare.Run("fashion-mnist", "time", "wgan-gp", 2)
-    assert run.name == "compare-fashion-mnist-time-wgan-gp-2"
-    arguments = compare.overrides(run, 12_000)
+    run = compare.Run("fashion-mnist", "wgan-gp", 12_000, 2, "c0de")
+    assert run.name == "compare-fashion-mnist-wgan-gp-12000-2-c0de"
+    arguments = compare.overrides(run)
     values = arguments[1::2]
     assert set(arguments[::2]) == {"--set-param"}
     assert {"dataset=fashion-mnist", "loss=wgan-gp", "seed=2", "recipes.wgan-gp.images=12000"} <= set(values)
     assert "verdict.allow_failed=true" in values
 
 
-def test_the_table_has_means_and_deviations_over_seeds() -> None:
-    runs = [compare.Run("mnist", "images", recipe, seed) for recipe in ("gan", "mlp") for seed in (0, 1)]
-    metrics = {
-        runs[0].name: METRICS | {"cas": 0.9},
-        runs[1].name: METRICS | {"cas": 0.8, "collapsed": 1},
-        runs[2].name: METRICS | {"cas": 0.7},
+def test_what_is_in_the_file_is_not_run_again_unless_code_or_parameters_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("src/a.py", "stages/b.py", "dvc.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old")
+    first = compare.fingerprint(PARAMS, "lsgan", 100)
+    other_seed = dataclasses.replace(PARAMS, seed=7, dataset="fashion-mnist", loss="wgan")
+    assert compare.fingerprint(other_seed, "lsgan", 100) == first  # these stand in the name themselves
+    others = {
+        compare.fingerprint(PARAMS, "lsgan", 200),
+        compare.fingerprint(PARAMS, "gan", 100),
+        compare.fingerprint(dataclasses.replace(PARAMS, validation=77), "lsgan", 100),
     }
-    header, _, gan, mlp = compare.table(runs, metrics, {"gan": 3000.4, "mlp": 20_000.0}).splitlines()
+    (tmp_path / "stages/b.py").write_text("new")
+    assert len({first, *others, compare.fingerprint(PARAMS, "lsgan", 100)}) == 5
+
+
+def test_finished_experiments_are_added_to_the_file_once(
+    answers: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runs = {compare.Run("mnist", recipe, 500, 0, "c0de") for recipe in ("gan", "mlp")}
+    monkeypatch.setattr(compare, "found", lambda: {"compare-mnist-gan-500-0-c0de": METRICS | {"cas": 0.25}})
+    rows = compare.collect([], runs, {"gan": 1234.5, "mlp": 1.0})
+    assert compare.collect(rows, runs, {}) == rows
+    compare.write(tmp_path / "results.csv", rows)
+    (row,) = files.read_csv(tmp_path / "results.csv")
+    assert row == rows[0]
+    assert (row["recipe"], row["images"], row["cas"]) == ("gan", "500", "0.25")
+    assert row["images_a_second"] == "1234"
+    assert compare.key(row) == "compare-mnist-gan-500-0-c0de"
+
+
+def test_the_table_has_means_and_deviations_over_seeds() -> None:
+    runs = [compare.Run("mnist", recipe, 500, seed, "c0de") for recipe in ("gan", "mlp") for seed in (0, 1)]
+    metrics = [METRICS | {"cas": 0.9}, METRICS | {"cas": 0.8, "collapsed": 1}, METRICS | {"cas": 0.7}]
+    rates = {"gan": "3000.4", "mlp": "20000"}
+    results = {
+        run.name: {name: str(value) for name, value in (run._asdict() | values).items()}
+        | {"images_a_second": rates[run.recipe]}
+        for run, values in zip(runs, metrics, strict=False)
+    }
+    header, _, gan, mlp = compare.table(runs, results).splitlines()
     assert header.count("|") == gan.count("|") == mlp.count("|")
     cells = [cell.strip() for cell in gan.strip("|").split("|")]
     # 0.9 and 0.8: mean 0.85, deviation 0.1 / sqrt 2
     assert cells == [
-        "`gan`", "2.00 ± 0.00", "0.900 ± 0.000", "95.00% ± 0.00%", "85.00% ± 7.07%", "3.00% ± 0.00%",
-        "3,000", "1 of 2",
+        "`gan`", "2.00 ± 0.00", "0.900 ± 0.000", "95.00% ± 0.00%", "0.500 ± 0.000", "85.00% ± 7.07%",
+        "3.00% ± 0.00%", "500", "3,000", "1 of 2",
     ]  # fmt: skip
-    assert mlp == "| `mlp` | 2.00 | 0.900 | 95.00% | 70.00% | 3.00% | 20,000 | 0 of 1 |"
+    assert mlp == "| `mlp` | 2.00 | 0.900 | 95.00% | 0.500 | 70.00% | 3.00% | 500 | 20,000 | 0 of 1 |"
 
 
 def test_operations_are_those_of_every_product_forward_and_backward(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,8 +145,8 @@ def test_operations_are_those_of_every_product_forward_and_backward(monkeypatch:
     g, d = sum(generator), sum(discriminator)
     # For each real image, D's step: one generated, two scored, gradients of weights and of all but pixels.
     expected = g + 2 * d + 2 * d + 2 * (d - discriminator[0])
-    # G's step: one generated, one scored, gradients through D to the pixels, then of G's weights and inputs.
-    expected += g + d + d + g + (g - generator[0])
+    # G's step: the same scored again, gradients through D to the pixels, then of G's weights and inputs.
+    expected += d + d + g + (g - generator[0])
     assert rate.operations_per_image(params, "tiny") == pytest.approx(2 * expected)
 
 

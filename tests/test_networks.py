@@ -103,8 +103,8 @@ def test_the_convolutional_pair_has_the_layers_that_it_says() -> None:
     # classes 10*64
     expected = 301_056 + 288 + 20_736 + 41_472 + 5_184 + 868 + 640
     assert sum(p.numel() for p in generator.parameters()) == expected
-    # Convolutions 24*16+24, 24*48*16+48, 48*96*9+96, score 96*16+1, classes 10*96*16
-    expected = 408 + 18_480 + 41_568 + 1_537 + 15_360
+    # Convolutions 24*4*9+24, 24*48*16+48, 48*96*9+96, score 96*16+1, classes 10*96*16
+    expected = 888 + 18_480 + 41_568 + 1_537 + 15_360
     assert sum(p.numel() for p in discriminator.parameters()) == expected
 
 

@@ -24,7 +24,9 @@ STAGES = (
     "verdict",
     "generate",
     "evaluate",
+    "pretrain_real",
     "pretrain",
+    "finetune_scratch",
     "finetune",
     "report",
 )
@@ -174,10 +176,10 @@ def test_editing_the_recipe_of_another_loss_reruns_nothing(clone: Clone) -> None
 def test_a_downstream_parameter_never_retrains_the_gan(clone: Clone) -> None:
     params = (clone.path / "params.yaml").read_text()
     for key, expected in {
-        ("classifier", "epochs"): {"pretrain", "finetune"},
-        ("finetune", "min_steps"): {"finetune"},
+        ("classifier", "epochs"): {"pretrain", "pretrain_real", "finetune", "finetune_scratch"},
+        ("finetune", "min_steps"): {"finetune", "finetune_scratch"},
         ("evaluate", "splits"): {"evaluate"},
-        ("generate", "count"): {"generate"},
+        ("generate", "count"): {"generate", "pretrain", "pretrain_real"},
     }.items():
         edited = yaml.safe_load(params)
         edited[key[0]][key[1]] += 1

@@ -36,7 +36,7 @@ def test_a_bad_parameter_stops_a_stage_before_it_writes_anything(
     shutil.copy(ROOT / "src" / "datasets.yaml", tmp_path / "src")
     monkeypatch.chdir(tmp_path)
     before = contents(tmp_path)
-    module = importlib.import_module(f"stages.{name}")
+    module = importlib.import_module(shlex.split(STAGES[name]["cmd"])[2])
     with pytest.raises(ConfigError, match=r"params\.yaml: loss is 'lsgn'; allowed: gan, "):
         module.main(shlex.split(STAGES[name]["cmd"])[3:])
     assert contents(tmp_path) == before
@@ -77,11 +77,12 @@ def finished(tmp_path: Path) -> Path:
         "results/gan/end.json": '{"stopped": "all images were seen", "non_finite": false, "retries": 1, '
         '"exhausted": false, "best": {"images_seen": 100, "fid": 2.5}}',
         "data/synthetic/manifest.json": '{"labels": {"real_labels_seen": 50000}}',
-        "results/pretrain/accuracy.csv": "images,replicate,test_accuracy\n"
-        "synthetic,0,0.8\nsynthetic,1,0.9\nreal,0,0.95\nreal,1,0.97\n",
+        "results/pretrain/accuracy.csv": "images,replicate,test_accuracy\nsynthetic,0,0.8\nsynthetic,1,0.9\n",
+        "results/pretrain_real/accuracy.csv": "images,replicate,test_accuracy\nreal,0,0.95\nreal,1,0.97\n",
         "results/finetune.csv": "labels,replicate,arm,test_error\n"
-        "100,0,pretrained,0.125\n100,0,scratch,0.25\n100,1,pretrained,0.125\n100,1,scratch,0.75\n"
-        "20,0,pretrained,0.25\n20,0,scratch,0.5\n20,1,pretrained,0.5\n20,1,scratch,0.5\n",
+        "100,0,pretrained,0.125\n100,1,pretrained,0.125\n20,0,pretrained,0.25\n20,1,pretrained,0.5\n",
+        "results/finetune_scratch.csv": "labels,replicate,arm,test_error\n"
+        "100,0,scratch,0.25\n100,1,scratch,0.75\n20,0,scratch,0.5\n20,1,scratch,0.5\n",
     }
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
