@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Prints both rates of the recipe that `loss` names, in turns, and their ratio."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rate", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="times that both are measured")
+    parser.add_argument("--profile", action="store_true", help="tell which operations the time goes to, too")
     args = parser.parse_args(argv)
     params = config.load()
     operations = operations_per_image(params, params.loss)
@@ -39,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         ratios.append(ours / floor)
         print(f"round {number}: ours {ours:,.0f} images/s, arithmetic floor {floor:,.0f} images/s")
     print(f"the loop runs at {sorted(ratios)[len(ratios) // 2]:.2f} of the floor's rate (median)")
+    if args.profile:
+        print("\n".join(shares(params, params.loss)))
 
 
 def rate(params: config.Params, name: str) -> float:
@@ -61,6 +65,17 @@ def operations_per_image(params: config.Params, name: str) -> float:
             pass
     total: int = counter.total
     return total / (steps * recipe.batch_size)
+
+
+def shares(params: config.Params, name: str, rows: int = 14) -> list[str]:
+    """The operations that take most of the loop's time, with their shares of it, as lines of text."""
+    reports = iter(_run(params, name, WARM_UP + TIMED, reports=(WARM_UP + TIMED) // WARM_UP))
+    next(reports)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        next(reports)
+    events = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in events)
+    return [f"{event.self_cpu_time_total / total:6.1%}  {event.key}" for event in events[:rows]]
 
 
 class _Counter(TorchDispatchMode):

@@ -150,6 +150,18 @@ def test_operations_are_those_of_every_product_forward_and_backward(monkeypatch:
     assert rate.operations_per_image(params, "tiny") == pytest.approx(2 * expected)
 
 
+def test_the_profile_names_operations_with_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = images.LabelledImages(torch.zeros(50, 1, 28, 28, dtype=torch.uint8), torch.arange(50) % 10)
+    monkeypatch.setattr(images, "read_train", lambda root, validation: (data, data))
+    recipe = dataclasses.replace(PARAMS.recipes["source"], latent=3, width=4, batch_size=10)
+    params = dataclasses.replace(PARAMS, recipes={"tiny": recipe}, threads=1)
+    lines = rate.shares(params, "tiny", rows=1000)
+    found = {name: float(share.strip("%")) for share, name in (line.split() for line in lines if "%" in line)}
+    assert sum(found.values()) == pytest.approx(100, abs=5)  # of rounding
+    assert {"aten::addmm", "aten::mm", "aten::_fused_adam_"} <= set(found)
+    assert len(rate.shares(params, "tiny", rows=3)) == 3
+
+
 def test_the_matrix_rate_is_a_plausible_number_of_operations_a_second() -> None:
     assert 1e8 < rate.matrix_rate(side=256, repetitions=2) < 1e15
 
