@@ -113,6 +113,9 @@ class ConvGenerator(nn.Module):
     def __init__(self, *, latent: int, width: int, conditional: bool) -> None:
         super().__init__()
         self.embedding = nn.Embedding(CLASSES, latent) if conditional else None
+        if self.embedding is not None:
+            # At the scale of the latent vector the class drowns it, and every class becomes a single picture.
+            nn.init.normal_(self.embedding.weight, std=0.1)
         inputs = 2 * latent if conditional else latent
 
         def block(inputs: int, outputs: int, shrink: int = 1) -> list[nn.Module]:

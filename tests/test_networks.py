@@ -108,6 +108,11 @@ def test_the_convolutional_pair_has_the_layers_that_it_says() -> None:
     assert sum(p.numel() for p in discriminator.parameters()) == expected
 
 
+def test_the_class_starts_small_beside_the_latent_vector_in_the_convolutional_generator() -> None:
+    generator = networks.build("conv-generator", seed=0, latent=500, width=4, conditional=True)
+    assert generator.embedding.weight.std().item() == pytest.approx(0.1, rel=0.05)
+
+
 def test_no_discriminator_mixes_the_rows_of_a_batch() -> None:
     # Penalties and the loop's one pass over real and generated images rest on this.
     pictures, labels = torch.randn(6, 1, 28, 28), torch.arange(6)
