@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--datasets", nargs="+", default=["mnist", "fashion-mnist"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--budgets", nargs="+", choices=("images", "time"), default=["images", "time"])
-    parser.add_argument("--images", type=int, default=200_000, help="real images, for equal images")
+    parser.add_argument("--images", type=int, default=100_000, help="real images, for equal images")
     parser.add_argument("--reference", default="lsgan", help="equal time is what this recipe needs for them")
     parser.add_argument("--results", type=Path, default=Path("docs/compare.csv"), help="table to add to")
     parser.add_argument("--table-only", action="store_true", help="run nothing, print what there is")
