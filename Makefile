@@ -6,7 +6,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format benchmark compare experiments clean
+.PHONY: help setup repro test lint format benchmark compare sensitivity experiments clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ benchmark: $(VENV)/.requirements ## time the training loop against the source do
 
 compare: $(VENV)/.requirements ## run every recipe on DVC's queue, for equal images and equal time, and print the tables
 	python -m benchmarks.compare
+
+sensitivity: $(VENV)/.requirements ## spoil real images step by step, and draw what each score makes of it
+	python -m benchmarks.sensitivity
 
 experiments: $(VENV)/.requirements ## one table of the experiments on this commit, best FID first
 	dvc exp show --only-changed --no-pager --md --sort-by fid --drop '(models|data|stages|src|results)/'\

@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.pretrain", description=__doc__)
     parser.add_argument("--real", type=Path, required=True, help="folder of the real images")
     parser.add_argument("--synthetic", type=Path, help="folder of the synthetic set; left out: real images")
-    parser.add_argument("--classifier", type=Path, help="network to write")
+    parser.add_argument("--classifier", type=Path, required=True, help="network to write")
     parser.add_argument("--results", type=Path, required=True, help="folder to write")
     args = parser.parse_args(argv)
     params = config.load()
@@ -47,8 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         trained.append(network)
         accuracies.append((arm, replicate, supervised.accuracy(network, test)))
 
-    if args.classifier:
-        checkpoints.write(args.classifier, trained[0])
+    checkpoints.write(args.classifier, trained[0])
     with files.folder(args.results) as folder:
         files.write_csv(folder / "accuracy.csv", ["images", "replicate", "test_accuracy"], accuracies)
         predictions = supervised.predict(trained[0], test.images)

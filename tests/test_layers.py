@@ -18,17 +18,20 @@ MAY_IMPORT = {
     "checkpoints": {"networks", "files", "errors"},
     "config": {"errors"},
     "datasets": {"wheel", "idx", "files", "errors"},
+    "distances": {"quality", "seeding"},
     "errors": set(),
     "files": {"errors"},
     "gan": {"adversarial", "networks", "losses", "penalties", "config", "images", "seeding"},
     "idx": {"files", "errors"},
     "images": {"idx", "errors"},
     "losses": set(),
+    "memorisation": set(),
     "networks": set(),
     "penalties": set(),
     "plots": {"files"},
     "quality": {"images", "errors", "seeding"},
     "sampling": {"images", "seeding"},
+    "scores": {"distances", "quality"},
     "seeding": {"errors"},
     "supervised": {"batches", "config", "images", "errors"},
     "verdict": {"config"},
@@ -36,7 +39,7 @@ MAY_IMPORT = {
     "wheel": {"idx", "files", "errors"},
 }
 # Of the outside, these import nothing but torch and the standard library.
-TORCH_ONLY = ("losses", "networks", "penalties", "batches")
+TORCH_ONLY = ("losses", "memorisation", "networks", "penalties", "batches")
 
 SRC, STAGES, BENCHMARKS = modules("src"), modules("stages"), modules("benchmarks")
 EVERYTHING = SRC | STAGES | BENCHMARKS

@@ -24,6 +24,7 @@ STAGES = (
     "verdict",
     "generate",
     "evaluate",
+    "audit",
     "pretrain_real",
     "pretrain",
     "finetune_scratch",
@@ -127,7 +128,7 @@ def test_repro_leaves_everything_up_to_date_and_nothing_to_commit(clone: Clone) 
 
 
 def test_metrics_are_flat_finite_numbers_and_pictures_are_there(clone: Clone) -> None:
-    for name in ("extractor", "gan", "quality", "downstream"):
+    for name in ("extractor", "gan", "quality", "memorisation", "downstream"):
         metrics = clone.metrics(name)
         assert metrics
         assert all(type(value) in (int, float) for value in metrics.values()), metrics
@@ -138,7 +139,7 @@ def test_metrics_are_flat_finite_numbers_and_pictures_are_there(clone: Clone) ->
     downstream = clone.metrics("downstream")
     assert downstream["cas_gap"] == pytest.approx(downstream["cas_real"] - downstream["cas"])
     assert downstream["labels_behind_synthetic"] == 300
-    for picture in ("real_and_synthetic", "label_efficiency", "gan_curves"):
+    for picture in ("real_and_synthetic", "nearest", "label_efficiency", "gan_curves"):
         assert (clone.path / "metrics" / f"{picture}.png").read_bytes()[:4] == b"\x89PNG"
     assert len(list((clone.path / "results/gan/samples").glob("*.png"))) == 2
     summary = clone.run("python", "-m", "stages.summary")
@@ -178,7 +179,7 @@ def test_a_downstream_parameter_never_retrains_the_gan(clone: Clone) -> None:
     for key, expected in {
         ("classifier", "epochs"): {"pretrain", "pretrain_real", "finetune", "finetune_scratch"},
         ("finetune", "min_steps"): {"finetune", "finetune_scratch"},
-        ("evaluate", "splits"): {"evaluate"},
+        ("evaluate", "splits"): {"evaluate", "audit"},
         ("generate", "count"): {"generate", "pretrain", "pretrain_real"},
     }.items():
         edited = yaml.safe_load(params)
@@ -191,7 +192,16 @@ def test_a_downstream_parameter_never_retrains_the_gan(clone: Clone) -> None:
 
 def test_an_experiment_with_another_loss_reruns_what_depends_on_it(clone: Clone) -> None:
     output = clone.run("dvc", "exp", "run", "-n", "hinge", "-S", "loss=hinge")
-    assert ran(output) == {"train_gan", "verdict", "generate", "evaluate", "pretrain", "finetune", "report"}
+    assert ran(output) == {
+        "train_gan",
+        "verdict",
+        "generate",
+        "evaluate",
+        "audit",
+        "pretrain",
+        "finetune",
+        "report",
+    }
     difference = clone.run("dvc", "metrics", "diff", "HEAD", "hinge", "--all", "--md")
     for metric in ("fid", "fid_ratio", "cas", "error_pretrained_10", "d_loss", "validation_fid"):
         assert re.search(rf"\| {metric} +\|", difference), difference

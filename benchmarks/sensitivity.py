@@ -1,0 +1,157 @@
+"""What each score makes of known faults, and of few images: real images, spoilt a little more step by step.
+
+Command: python -m benchmarks.sensitivity
+
+Validation images stand in for a synthetic set, test images are the reference, as in stage `evaluate`. Writes
+docs/sensitivity.csv and docs/sample_size.csv, and a picture of each.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
+from tqdm import tqdm
+
+from src import checkpoints, config, files, images, networks, plots, quality, scores
+from src.errors import run
+from src.images import LabelledImages
+from src.seeding import generator_for, set_up
+
+SIZES = [500, 1000, 2000, 5000, 10_000]
+Fault = Callable[[LabelledImages, float, torch.Generator], LabelledImages]
+
+
+def noise(data: LabelledImages, level: float, rng: torch.Generator) -> LabelledImages:
+    """Adds normal noise of `level` grey levels to each pixel."""
+    noisy = data.images + level * torch.randn(data.images.shape, generator=rng)
+    return LabelledImages(noisy.round().clamp(0, 255).byte(), data.labels)
+
+
+def blur(data: LabelledImages, level: float, rng: torch.Generator) -> LabelledImages:
+    """Blurs with a Gaussian of `level` pixels."""
+    blurred = gaussian_blur(data.images.float(), 9, level) if level else data.images
+    return LabelledImages(blurred.round().byte(), data.labels)
+
+
+def dropped(data: LabelledImages, level: float, rng: torch.Generator) -> LabelledImages:
+    """Replaces the images of the first `level` classes by others."""
+    kept = (data.labels >= level).nonzero().flatten()
+    return _replaced(data, data.labels < level, kept, rng)
+
+
+def duplicated(data: LabelledImages, level: float, rng: torch.Generator) -> LabelledImages:
+    """Replaces the part `level` of the images by copies of the rest."""
+    kept = torch.arange(round(len(data.images) * (1 - level)))
+    return _replaced(data, torch.arange(len(data.images)) >= len(kept), kept, rng)
+
+
+def swapped(data: LabelledImages, level: float, rng: torch.Generator) -> LabelledImages:
+    """Gives the part `level` of the images a wrong label."""
+    wrong = torch.rand(len(data.labels), generator=rng) < level
+    moved = (
+        data.labels + torch.randint(1, networks.CLASSES, data.labels.shape, generator=rng)
+    ) % networks.CLASSES
+    return LabelledImages(data.images, torch.where(wrong, moved, data.labels))
+
+
+# Each fault with its levels, the first of which is none of it.
+FAULTS: dict[str, tuple[Fault, str, list[float]]] = {
+    "noise": (noise, "standard deviation in grey levels of 255", [0, 8, 16, 32, 64]),
+    "blur": (blur, "standard deviation in pixels", [0, 0.5, 1, 1.5, 2]),
+    "dropped": (dropped, "classes that are missing", [0, 1, 2, 4, 8]),
+    "duplicated": (duplicated, "part that are copies of the rest", [0, 0.5, 0.75, 0.9, 0.98]),
+    "swapped": (swapped, "part with a wrong label", [0, 0.02, 0.05, 0.1, 0.2]),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Writes both tables and both pictures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sensitivity", description=__doc__)
+    parser.add_argument("--real", type=Path, default=Path("data/raw"), help="folder of the real images")
+    parser.add_argument("--extractor", type=Path, default=Path("models/extractor.safetensors"))
+    parser.add_argument("--output", type=Path, default=Path("docs"), help="folder to write to")
+    args = parser.parse_args(argv)
+    params = config.load()
+    set_up(params.device, params.threads)
+    extractor = checkpoints.read(args.extractor, networks.ConvClassifier)
+    test = images.read(args.real, "test")
+    _, validation = images.read_train(args.real, params.validation)
+    n = params.evaluate.images
+
+    def score(data: LabelledImages, size: int = n) -> dict[str, float]:
+        reference = quality.embed(extractor, test.images[:size])
+        embedded = quality.embed(extractor, data.images[:size])
+        found = scores.measure(
+            reference,
+            embedded,
+            neighbours=params.evaluate.neighbours,
+            splits=params.evaluate.splits,
+            seed=params.seed,
+        )
+        return found | {"label_agreement": quality.label_agreement(embedded.logits, data.labels[:size])}
+
+    rng = generator_for("sensitivity", params.seed)
+    pixels = torch.randint(256, validation.images.shape, generator=rng, dtype=torch.uint8)
+    worst = score(LabelledImages(pixels, validation.labels))
+    found = {
+        fault: [list(score(spoil(validation, level, rng)).values()) for level in tqdm(levels, desc=fault)]
+        for fault, (spoil, _, levels) in FAULTS.items()
+    }
+    rows = [
+        (fault, level, *values)
+        for fault, (_, _, levels) in FAULTS.items()
+        for level, values in zip(levels, found[fault], strict=True)
+    ]
+    columns = ["fault", "level", *worst]
+    files.write_csv(args.output / "sensitivity.csv", columns, [*rows, ("pixels", 0, *worst.values())])
+    sizes = [(size, *score(validation, size).values()) for size in tqdm(SIZES, desc="sample size")]
+    files.write_csv(args.output / "sample_size.csv", ["images", *worst], sizes)
+    plots.write_figure(args.output / "sensitivity.png", reactions(found, worst))
+    plots.write_figure(args.output / "sample_size.png", biases(sizes, list(worst)))
+
+
+def reactions(found: dict[str, list[list[float]]], worst: dict[str, float]) -> Figure:
+    """One chart a fault: each score between that of real images, 0, and that of random pixels, 1."""
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    charts = figure.subplots(2, 3)
+    for axes, (fault, (_, unit, levels)) in zip(charts.flat, FAULTS.items(), strict=False):
+        values = torch.tensor(found[fault], dtype=torch.float64)
+        ends = torch.tensor(list(worst.values()), dtype=torch.float64)
+        moved = (values - values[0]) / (ends - values[0])
+        for name, curve, style in zip(worst, moved.T, ["-", "--", ":"] * 3, strict=True):
+            axes.plot(levels, curve, style, marker=".", label=name)
+        axes.set_title(fault)
+        axes.set_xlabel(unit)
+        axes.set_ylim(-0.6, 1.1)
+        axes.grid(alpha=0.3)
+    charts.flat[0].set_ylabel("0: as real images, 1: as random pixels")
+    charts.flat[5].axis("off")
+    charts.flat[5].legend(*charts.flat[0].get_legend_handles_labels(), loc="center")
+    return figure
+
+
+def biases(sizes: Sequence[tuple[float, ...]], names: list[str]) -> Figure:
+    """One chart a distance: real against real images, over their number."""
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    shown = ("fid", "fid_infinity", "kid", "recall")
+    for axes, name in zip(figure.subplots(1, 4), shown, strict=True):
+        axes.plot([row[0] for row in sizes], [row[1 + names.index(name)] for row in sizes], marker="o")
+        axes.set_title(f"{name}, real against real")
+        axes.set_xscale("log")
+        axes.set_xlabel("images on each side")
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def _replaced(data: LabelledImages, which: Tensor, kept: Tensor, rng: torch.Generator) -> LabelledImages:
+    choice = torch.arange(len(data.images))
+    choice[which] = kept[torch.randint(len(kept), (int(which.sum()),), generator=rng)]
+    return LabelledImages(data.images[choice], data.labels[choice])
+
+
+if __name__ == "__main__":
+    run(main)

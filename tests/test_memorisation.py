@@ -1,0 +1,63 @@
+"""Nearest images by hand, and a set with planted training images against one of new real images."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from src import memorisation
+
+
+def pictures(count: int, seed: int) -> Tensor:
+    """Sparse random strokes, so that distances vary."""
+    rng = torch.Generator().manual_seed(seed)
+    grey = torch.randint(0, 256, (count, 1, 6, 6), generator=rng)
+    ink = 0.3 + 0.7 * torch.rand(count, 1, 1, 1, generator=rng)  # never a blank picture
+    return (grey * (torch.rand(count, 1, 6, 6, generator=rng) < ink)).byte()
+
+
+def test_the_nearest_image_and_its_distance_are_those_of_the_pixels() -> None:
+    references = torch.zeros(3, 1, 2, 2, dtype=torch.uint8)
+    references[1] += 255
+    references[2, 0, 0] = 255  # the upper two pixels
+    images = references.clone()
+    images[0, 0, 1, 1] = 51  # a fifth of 255, so 0.2 away
+    found = memorisation.nearest(images, references)
+    assert found.indices.tolist() == [0, 1, 2]
+    assert found.distances.tolist() == pytest.approx([0.2, 0.0, 0.0])
+    (distance,) = memorisation.nearest(references[1:2], references[:1]).distances.tolist()
+    assert distance == pytest.approx(2.0)  # four pixels, each 1 apart
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, references = pictures(50, 0), pictures(80, 1)
+    whole = memorisation.nearest(images, references)
+    monkeypatch.setattr(memorisation, "BATCH", 7)
+    blocks = memorisation.nearest(images, references)
+    assert torch.equal(whole.indices, blocks.indices)
+    torch.testing.assert_close(whole.distances, blocks.distances)
+    difference = (images[:, None].float() - references[None].float()) / 255
+    expected = difference.flatten(2).norm(dim=2).min(dim=1)
+    torch.testing.assert_close(whole.distances, expected.values)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_new_images_are_not_flagged_and_a_twentieth_of_training_images_is(seed: int) -> None:
+    train, heldout, new = pictures(1000, 10 + seed), pictures(1000, 20 + seed), pictures(1000, 30 + seed)
+    held = memorisation.nearest(heldout, train)
+    fresh = memorisation.judge(memorisation.nearest(new, train), held)
+    assert fresh.memorised == 0
+    assert fresh.close == pytest.approx(0.05, abs=0.03)
+    leaked = torch.cat([new[:950], train[:50]])
+    found = memorisation.judge(memorisation.nearest(leaked, train), held)
+    assert found.memorised == 1
+    assert (found.copies, found.copies_real) == (0.05, 0.0)
+    assert found.close == pytest.approx(0.95 * fresh.close + 0.05, abs=0.02)
+
+
+def test_training_images_moved_slightly_in_their_grey_are_found_though_no_copies() -> None:
+    train, heldout, new = pictures(1000, 1), pictures(1000, 2), pictures(1000, 3)
+    held = memorisation.nearest(heldout, train)
+    near = train[:100].clamp(max=254) + 1
+    found = memorisation.judge(memorisation.nearest(torch.cat([new[:900], near]), train), held)
+    assert found.memorised == 1
+    assert found.copies == 0
