@@ -107,7 +107,7 @@ def fingerprint(params: config.Params, recipe: str, images: int) -> str:
     """Of all code and parameters that an experiment's numbers come from, but for data set and seed."""
     own = replace(params.recipes[recipe], images=images)
     resolved = replace(params, dataset="", seed=0, loss="", recipes={recipe: own})
-    digest = hashlib.sha256(repr(resolved).encode())
+    digest = hashlib.sha256(repr((resolved, SHORT)).encode())
     for path in [Path("dvc.yaml"), *sorted([*Path("src").glob("*.*"), *Path("stages").glob("*.py")])]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:8]
@@ -149,7 +149,9 @@ def found() -> dict[str, dict[str, float]]:
             for revision in experiment["revs"]:
                 data = (revision.get("data") or {}).get("metrics") or {}
                 values: dict[str, Any] = {}
-                for file in data.values():
+                for _, file in sorted(
+                    data.items()
+                ):  # quality.json after gan.json, which shares names with it
                     values |= file.get("data") or {}
                 if "cas" in values and "fid" in values:
                     metrics[revision["name"]] = values

@@ -19,7 +19,9 @@ METRICS |= {"fid_floor": 1.0, "cas_real": 0.9, "best_images_seen": 500, "images_
 
 
 def experiment(name: str, state: str | None, cas: float) -> dict[str, Any]:
-    data = {"metrics": {"a.json": {"data": {"cas": cas}}, "b.json": {"data": METRICS}}}
+    # The last by name counts, whatever the order they come in: gan.json and quality.json share some names.
+    early = {"data": {"cas": cas, "recall": 0.1}}
+    data = {"metrics": {"metrics/quality.json": {"data": METRICS}, "metrics/gan.json": early}}
     executor = state and {"state": state, "name": "dvc-task"}
     return {"name": name, "executor": executor, "revs": [{"rev": "abc", "name": name, "data": data}]}
 
@@ -63,6 +65,7 @@ def test_only_finished_experiments_count(answers: list[tuple[str, ...]]) -> None
     found = compare.found()
     assert {name: metrics["cas"] for name, metrics in found.items()} == {"done": 0.9, "done-too": 0.8}
     assert found["done"]["fid_ratio"] == 2.0
+    assert found["done"]["recall"] == 0.5
 
 
 def test_waiting_and_running_experiments_are_told_from_the_rest(answers: list[tuple[str, ...]]) -> None:
@@ -95,7 +98,9 @@ def test_what_is_in_the_file_is_not_run_again_unless_code_or_parameters_changed(
         compare.fingerprint(dataclasses.replace(PARAMS, validation=77), "lsgan", 100),
     }
     (tmp_path / "stages/b.py").write_text("new")
-    assert len({first, *others, compare.fingerprint(PARAMS, "lsgan", 100)}) == 5
+    edited = compare.fingerprint(PARAMS, "lsgan", 100)
+    monkeypatch.setattr(compare, "SHORT", ["train.checks=9"])
+    assert len({first, *others, edited, compare.fingerprint(PARAMS, "lsgan", 100)}) == 6
 
 
 def test_finished_experiments_are_added_to_the_file_once(
