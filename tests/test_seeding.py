@@ -37,3 +37,22 @@ def test_the_default_generator_is_seeded_inside_and_put_back_after() -> None:
 def test_a_missing_gpu_is_named_with_its_parameter() -> None:
     with pytest.raises(PipelineError, match=r"device is 'cuda'.*set it to cpu"):
         seeding.set_up("cuda", 2)
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_freed_memory_is_kept_where_glibc_is_and_nothing_breaks_elsewhere(
+    platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    class Library:
+        def mallopt(self, option: int, value: int) -> None:
+            asked.append((option, value))
+
+    monkeypatch.setattr(seeding.sys, "platform", platform)
+    monkeypatch.setattr(seeding.ctypes, "CDLL", lambda _: Library())
+    seeding.set_up("cpu", 1)
+    # malloc.h: M_MMAP_THRESHOLD is -3, M_TRIM_THRESHOLD -1; 32 MiB and 1 GiB
+    assert asked == ([(-3, 33_554_432), (-1, 1_073_741_824)] if platform == "linux" else [])
+    monkeypatch.setattr(seeding.ctypes, "CDLL", lambda _: object())  # another C library
+    seeding.set_up("cpu", 1)
