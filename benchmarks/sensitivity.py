@@ -19,6 +19,7 @@ from tqdm import tqdm
 from src import checkpoints, config, files, images, networks, plots, quality, scores
 from src.errors import run
 from src.images import LabelledImages
+from src.scores import Judges
 from src.seeding import generator_for, set_up
 
 SIZES = [500, 1000, 2000, 5000, 10_000]
@@ -82,17 +83,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     _, validation = images.read_train(args.real, params.validation)
     n = params.evaluate.images
 
+    judges = Judges(extractor=extractor, trained=extractor, classifier=None)
+
     def score(data: LabelledImages, size: int = n) -> dict[str, float]:
-        reference = quality.embed(extractor, test.images[:size])
-        embedded = quality.embed(extractor, data.images[:size])
-        found = scores.measure(
-            reference,
-            embedded,
+        return scores.measure(
+            quality.embed(extractor, test.images[:size]),
+            judges.look(data.images[:size], data.labels[:size]),
             neighbours=params.evaluate.neighbours,
             splits=params.evaluate.splits,
             seed=params.seed,
         )
-        return found | {"label_agreement": quality.label_agreement(embedded.logits, data.labels[:size])}
 
     rng = generator_for("sensitivity", params.seed)
     pixels = torch.randint(256, validation.images.shape, generator=rng, dtype=torch.uint8)

@@ -115,7 +115,8 @@ class Generate:
 class Evaluate:
     """How the synthetic set is scored."""
 
-    images: Annotated[int, Bounds(2, 10**9)]
+    extractor: Literal["trained", "inception"]
+    images: Annotated[int, Bounds(20, 10**9)]
     splits: Annotated[int, Bounds(2, 1000)]
     neighbours: Annotated[int, Bounds(1, 1000)]
 

@@ -188,11 +188,6 @@ def kl_to_uniform(shares: Tensor) -> float:
     return divergence
 
 
-def label_agreement(logits: Tensor, labels: Tensor) -> float:
-    """The fraction of images, in [0, 1], that the extractor takes for what their label says."""
-    return (logits.argmax(dim=1) == labels).double().mean().item()
-
-
 def _finite(name: str, value: Tensor) -> float:
     number = value.item()
     if not math.isfinite(number):

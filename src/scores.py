@@ -5,9 +5,55 @@ from statistics import mean, stdev
 from typing import NamedTuple
 
 from scipy.stats import t
+from torch import Tensor, nn
 
-from src import distances, quality
-from src.quality import Embedded
+from src import distances, quality, supervised
+from src.errors import PipelineError
+from src.quality import Embedded, Extractor
+
+FEWEST = 20  # the kernel distance takes subsets of a tenth, and needs two images in each
+
+
+class Sample(NamedTuple):
+    """n images as networks see them.
+
+    `classes`, int64 (n,), is what the trained extractor takes them for. `hits` has an entry for each score
+    that is a share of images: its name, and bool (n,) whether an image counts.
+    """
+
+    embedded: Embedded
+    classes: Tensor
+    hits: Mapping[str, Tensor]
+
+    def part(self, start: int, stop: int) -> "Sample":
+        """The images from `start` up to `stop`."""
+        embedded = Embedded(*(values[start:stop] for values in self.embedded))
+        hits = {name: values[start:stop] for name, values in self.hits.items()}
+        return Sample(embedded, self.classes[start:stop], hits)
+
+
+class Judges(NamedTuple):
+    """The networks that look at images: all in eval mode, on one device.
+
+    `extractor` gives the features of all distances. `trained` was trained on real images of the same kind,
+    and tells the class; it may be the same network. `classifier` was trained on real images too, and is not
+    the extractor: the share of synthetic images that it gets right is one more score.
+    """
+
+    extractor: Extractor
+    trained: Extractor
+    classifier: nn.Module | None
+
+    def look(self, pixels: Tensor, labels: Tensor | None) -> Sample:
+        """What they make of images, uint8 (n, 1, 28, 28), and whether it is their labels, int64 (n,)."""
+        seen = quality.embed(self.trained, pixels)
+        embedded = seen if self.extractor is self.trained else quality.embed(self.extractor, pixels)
+        classes, hits = seen.logits.argmax(dim=1), {}
+        if labels is not None:
+            hits["label_agreement"] = classes == labels.cpu()
+        if labels is not None and self.classifier is not None:
+            hits["cas_reverse"] = (supervised.predict(self.classifier, pixels) == labels).cpu()
+        return Sample(embedded, classes, hits)
 
 
 class Score(NamedTuple):
@@ -22,10 +68,10 @@ class Score(NamedTuple):
 
 def compare(
     reference: Embedded,
-    parts: Sequence[Embedded],
+    parts: Sequence[Sample],
     *,
-    real: Embedded,
-    noise: Embedded,
+    real: Sample,
+    noise: Sample,
     neighbours: int,
     splits: int,
     seed: int,
@@ -40,12 +86,22 @@ def compare(
         neighbours: k of precision, recall, density and coverage.
         splits: Parts for the inception score.
         seed: Seeds the choices of images that some scores make.
+
+    Raises:
+        PipelineError: There are too few images for a score, or the real ones are the reference once more.
     """
 
-    def one(embedded: Embedded) -> dict[str, float]:
-        return measure(reference, embedded, neighbours=neighbours, splits=splits, seed=seed)
+    def one(sample: Sample) -> dict[str, float]:
+        return measure(reference, sample, neighbours=neighbours, splits=splits, seed=seed)
 
-    synthetic, floor, ceiling = [one(part) for part in parts], one(real), one(noise)
+    floor, ceiling = one(real), one(noise)
+    # In double precision FID of a set and itself comes out as up to 1e-13 of its variance.
+    if floor["fid"] <= 1e-9 * reference.features.double().var(dim=0).sum().item():
+        raise PipelineError(
+            "FID of the real images against the reference is 0: both are the same images, and no floor; "
+            "give real images without repetitions"
+        )
+    synthetic = [one(part) for part in parts]
     return {
         name: Score(*interval([part[name] for part in synthetic]), floor[name], ceiling[name])
         for name in floor
@@ -68,14 +124,41 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def measure(
-    reference: Embedded, embedded: Embedded, *, neighbours: int, splits: int, seed: int
+    reference: Embedded, sample: Sample, *, neighbours: int, splits: int, seed: int
 ) -> dict[str, float]:
     """All scores of n images against n real ones: one set of `compare`, with the same arguments."""
-    features = embedded.features
+    embedded, features = sample.embedded, sample.embedded.features
+    fewest = max(FEWEST, neighbours + 1, 2 * splits)
+    if min(len(reference.features), len(features)) < fewest:
+        raise PipelineError(
+            f"{len(features)} images are too few to be scored; with these evaluate.neighbours and "
+            f"evaluate.splits in params.yaml there must be {fewest} or more on each side"
+        )
     found = {
         "fid": quality.fid(reference.features, features),
         "fid_infinity": distances.fid_at_infinity(reference.features, features, seed=seed),
         "kid": distances.kid(reference.features, features, seed=seed),
         "is": quality.inception_score(embedded.logits, splits=splits, seed=seed)[0],
     }
-    return found | quality.manifold(reference.features, features, neighbours=neighbours)._asdict()
+    found |= quality.manifold(reference.features, features, neighbours=neighbours)._asdict()
+    return found | {name: hits.double().mean().item() for name, hits in sample.hits.items()}
+
+
+def require_comparable(mine: Mapping[str, object], other: Mapping[str, object], name: str) -> None:
+    """Refuses to compare scores of two protocols (results/quality_manifest.json).
+
+    Args:
+        mine: One protocol.
+        other: The other.
+        name: What to call the other.
+
+    Raises:
+        PipelineError: The scores were made in different ways; says what differs.
+    """
+    for key in ("extractor_sha256", "images_each_side", "neighbours", "inception_score_splits"):
+        here, there = mine.get(key), other.get(key)
+        if here != there:
+            raise PipelineError(
+                f"the scores here and at {name} can't be compared: {key} is {here} here and {there} there; "
+                "score both sets in one way: python -m stages.evaluate --extractor FILE --synthetic FOLDER"
+            )

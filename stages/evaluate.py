@@ -1,6 +1,8 @@
-"""Score the synthetic set against real test images, beside the same scores of real images and of noise.
+"""Score a synthetic set against real images, beside the same scores of other real images and of noise.
 
-DVC runs: python -m stages.evaluate --real data/raw --synthetic data/synthetic --extractor ...
+DVC runs: python -m stages.evaluate --real data/raw --synthetic data/synthetic --metrics ... ...
+For images of your own: python -m stages.evaluate --synthetic FOLDER [--real FOLDER] [--images N]
+A folder has IDX files under MNIST/raw, or PNG files, or PNG files in subfolders 0 to 9 that label them.
 """
 
 import argparse
@@ -9,88 +11,85 @@ from pathlib import Path
 
 import torch
 
-from src import checkpoints, config, files, images, networks, plots, quality, sampling, scores, supervised
+from src import checkpoints, config, files, inception, networks, pictures, scorecard, scores
 from src.errors import PipelineError, run
-from src.quality import Embedded
+from src.pictures import Pictures
+from src.scores import Judges, Sample
 from src.seeding import generator_for, set_up
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Writes all scores with their intervals, floors and ceilings, and pictures of both sets."""
+    """Prints all scores with their intervals, floors and ceilings, and writes what it is asked for."""
     parser = argparse.ArgumentParser(prog="python -m stages.evaluate", description=__doc__)
-    parser.add_argument("--real", type=Path, required=True, help="folder of the real images")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--real", type=Path, default=Path("data/raw"), help="folder of the real images")
     parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic set")
-    parser.add_argument("--extractor", type=Path, required=True, help="network that scores")
-    parser.add_argument("--classifier", type=Path, required=True, help="network trained on real images")
-    parser.add_argument("--metrics", type=Path, required=True, help="JSON to write")
-    parser.add_argument("--scores", type=Path, required=True, help="CSV of intervals to write")
-    parser.add_argument("--histogram", type=Path, required=True, help="CSV of classes to write")
-    parser.add_argument("--picture", type=Path, required=True, help="PNG of both sets to write")
-    parser.add_argument("--manifest", type=Path, required=True, help="JSON of the protocol to write")
+    parser.add_argument("--images", type=int, help="images on each side, instead of evaluate.images")
+    parser.add_argument("--extractor", type=Path, default=Path("models/extractor.safetensors"))
+    parser.add_argument("--classifier", type=Path, help="network trained on real images, for cas_reverse")
+    parser.add_argument("--output", type=Path, help="folder to write quality.json, scores.csv, ... to")
+    parser.add_argument("--manifest", type=Path, help="JSON of the protocol to write")
     args = parser.parse_args(argv)
     params = config.load()
-    settings, n = params.evaluate, params.evaluate.images
+    settings = params.evaluate
+    n = settings.images if args.images is None else args.images
     device = set_up(params.device, params.threads)
-    extractor = checkpoints.read(args.extractor, networks.ConvClassifier).to(device)
-    classifier = checkpoints.read(args.classifier, networks.ConvClassifier).to(device)
-    test = images.read(args.real, "test")
-    _, validation = images.read_train(args.real, params.validation)
-    synthetic = images.read(args.synthetic, "train")
-    # The spread needs two sets of synthetic images at least.
-    most = min(len(test.images), len(validation.images), len(synthetic.images) // 2)
-    if n > most:
+    trained = checkpoints.read(args.extractor, networks.ConvClassifier).to(device)
+    judges = Judges(
+        extractor=trained if settings.extractor == "trained" else inception.read().to(device),
+        trained=trained,
+        classifier=args.classifier and checkpoints.read(args.classifier, networks.ConvClassifier).to(device),
+    )
+    reference, real = pictures.real(args.real, params.validation, params.seed)
+    synthetic = pictures.synthetic(args.synthetic, params.seed)
+    counts = [len(data.images) for data in (reference, real, synthetic)]
+    most = min(*counts[:2], counts[2] // 2)
+    if not scores.FEWEST <= n <= most:
+        key = "params.yaml: evaluate.images" if args.images is None else "--images"
         raise PipelineError(
-            f"params.yaml: evaluate.images is {n}; allowed: at most {most}, as many as there are test and "
-            "validation images, and half as many as there are synthetic ones"
+            f"{key} is {n}; allowed: from {scores.FEWEST} to {most}, as many as there are real images "
+            f"({counts[0]} and {counts[1]} others) and half as many as there are synthetic ones ({counts[2]})"
         )
+    labelled = real.labels is not None and synthetic.labels is not None
 
-    def embed(pictures: torch.Tensor) -> Embedded:
-        return quality.embed(extractor, pictures.to(device))
+    def look(data: Pictures) -> Sample:
+        labels = data.labels.to(device) if labelled and data.labels is not None else None
+        return judges.look(data.images.to(device), labels)
 
     rng = generator_for("evaluate/noise", params.seed)
-    noise = torch.randint(256, test.images[:n].shape, generator=rng, dtype=torch.uint8)
-    everything = embed(synthetic.images)
-    starts = range(0, len(synthetic.images) - n + 1, n)
+    noise = torch.randint(256, reference.images[:n].shape, generator=rng, dtype=torch.uint8)
+    compared, others, everything = look(reference.part(0, n)), real.part(0, n), look(synthetic)
+    starts = range(0, counts[2] - n + 1, n)
     found = scores.compare(
-        embed(test.images[:n]),
-        [Embedded(*(part[start : start + n] for part in everything)) for start in starts],
-        real=embed(validation.images[:n]),
-        noise=embed(noise),
+        compared.embedded,
+        [everything.part(start, start + n) for start in starts],
+        real=look(others),
+        noise=look(Pictures(noise, others.labels)),
         neighbours=settings.neighbours,
         splits=settings.splits,
         seed=params.seed,
     )
-    intended = synthetic.labels.bincount(minlength=networks.CLASSES)
-    perceived = everything.logits.argmax(dim=1).bincount(minlength=networks.CLASSES)
-    shares = quality.class_shares(everything.logits)
-    metrics = scores.flat(found) | {
-        "cas_reverse": supervised.accuracy(classifier, images.read(args.synthetic, "test").to(device)),
-        "class_share_max": shares.max().item(),
-        "class_share_min": shares.min().item(),
-        "label_agreement": quality.label_agreement(everything.logits, synthetic.labels),
-    }
-    files.write_json(args.metrics, metrics)
-    files.write_csv(args.scores, ["score", *scores.Score._fields], [(k, *v) for k, v in found.items()])
-    rows = zip(range(networks.CLASSES), intended.tolist(), perceived.tolist(), strict=True)
-    files.write_csv(args.histogram, ["class", "label", "extractor"], rows)
-    grids = [
-        sampling.tiled(images.by_class(data, networks.CLASSES, each=10), columns=10)
-        for data in (test, synthetic)
-    ]
-    titles = ("real test images", f"synthetic images (loss: {params.loss})")
-    plots.write_figure(args.picture, plots.side_by_side(grids[0], grids[1], titles))
-    protocol = {
-        "extractor_sha256": files.sha256(args.extractor),
-        "images_each_side": n,
-        "synthetic_sets": len(starts),
-        "inception_score_splits": settings.splits,
-        "neighbours": settings.neighbours,
-        "reference": "first images of the real test split",
-        "real": "first images of the validation split (the last of the real training split)",
-        "synthetic": "disjoint parts of the synthetic training split; labels and classes: all of it",
-        "synthetic_manifest_sha256": files.sha256(args.synthetic / "manifest.json"),
-    }
-    files.write_json(args.manifest, protocol)
+    print(scorecard.table(found))
+    if args.output:
+        shown = reference.part(0, n).labelled(compared.classes), synthetic.labelled(everything.classes)
+        scorecard.write(args.output, found, real=shown[0], synthetic=shown[1], perceived=everything.classes)
+    if args.manifest:
+        own = files.sha256(args.extractor)
+        protocol = {
+            "extractor": settings.extractor,
+            "extractor_sha256": own if judges.extractor is trained else inception.SHA256,
+            "labels_extractor_sha256": own,
+            "images_each_side": n,
+            "synthetic_sets": len(starts),
+            "inception_score_splits": settings.splits,
+            "neighbours": settings.neighbours,
+            "reference": "first images of the real test split; of PNG: of one half",
+            "real": "first images of the validation split (the end of train); of PNG: of the other half",
+            "synthetic": "disjoint parts of the synthetic training split; of PNG: of all",
+        }
+        if (made := args.synthetic / "manifest.json").exists():
+            protocol["synthetic_manifest_sha256"] = files.sha256(made)
+        files.write_json(args.manifest, protocol)
 
 
 if __name__ == "__main__":

@@ -258,6 +258,8 @@ def test_a_stage_without_its_arguments_says_which_are_missing(
     for other in STAGES:  # what another stage with this script leaves out is optional
         if script(other) == script(name):
             needed &= set(arguments(other))
+    if name == "evaluate":  # it scores image sets from outside too, and then writes only what it is asked for
+        needed = {"--synthetic"}
     assert needed
     for flag in needed:
         assert flag in text.partition("the following arguments are required")[2]

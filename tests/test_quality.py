@@ -304,13 +304,6 @@ def test_a_network_full_of_nan_is_an_error(extractor, layer) -> None:
         quality.embed(extractor, pictures(3))
 
 
-def test_label_agreement_by_hand() -> None:
-    logits = torch.tensor([[0.0, 1.0, 0.5], [2.0, 1.0, 0.0], [0.0, 0.0, 0.1], [-5.0, -1.0, -2.0]])
-    # most likely: 1, 0, 2, 1
-    assert quality.label_agreement(logits, torch.tensor([1, 0, 2, 2])) == 0.75
-    assert quality.label_agreement(logits, torch.tensor([0, 1, 0, 1])) == 0.25
-
-
 def test_precomputed_features_pass_as_they_are() -> None:
     features = torch.randn(2, 3)
     assert isinstance(quality.Precomputed(3), nn.Module)
