@@ -36,8 +36,9 @@ benchmark: $(VENV)/.requirements ## time the training loop against the source do
 compare: $(VENV)/.requirements ## run every recipe on DVC's queue, for equal images and equal time, and print the tables
 	python -m benchmarks.compare
 
-sensitivity: $(VENV)/.requirements ## spoil real images step by step, and draw what each score makes of it
+sensitivity: $(VENV)/.requirements ## spoil real images step by step, plant training images: what each score makes of it
 	python -m benchmarks.sensitivity
+	python -m benchmarks.leak
 
 experiments: $(VENV)/.requirements ## one table of the experiments on this commit, best FID first
 	dvc exp show --only-changed --no-pager --md --sort-by fid --drop '(models|data|stages|src|results)/'\

@@ -1,0 +1,57 @@
+"""Whether the audit notices training images in a synthetic set: they are planted in a set without any.
+
+Command: python -m benchmarks.leak
+
+Validation images, which nothing trained on, stand in for a synthetic set; training images replace a part of
+them, as they are or a little brighter. Writes docs/leak.csv.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from src import config, files, images, memorisation
+from src.errors import PipelineError, run
+from src.seeding import set_up
+
+SHARES = [0, 0.01, 0.02, 0.05, 0.1]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Writes what the audit finds, for each part of training images, and prints it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.leak", description=__doc__)
+    parser.add_argument("--real", type=Path, default=Path("data/raw"), help="folder of the real images")
+    parser.add_argument(
+        "--brighter", type=int, default=3, help="grey levels, for training images in disguise"
+    )
+    parser.add_argument("--output", type=Path, default=Path("docs/leak.csv"), help="table to write")
+    args = parser.parse_args(argv)
+    params = config.load()
+    set_up(params.device, params.threads)
+    train, heldout = images.read_train(args.real, params.validation)
+    half = len(heldout.images) // 2
+    if half < 100:
+        raise PipelineError(f"params.yaml: validation is {params.validation}; allowed: 200 or more")
+    clean, rest = heldout.images[:half], memorisation.nearest(heldout.images[half:], train.images)
+    rows = []
+    for share in SHARES:
+        for shift in (0, args.brighter) if share else (0,):
+            planted = brighter(train.images[: round(share * half)], shift)
+            mixed = torch.cat([planted, clean[len(planted) :]])
+            found = memorisation.judge(memorisation.nearest(mixed, train.images), rest)
+            rows.append((share, shift, *found))
+            print(f"{share:5.0%} planted, {shift} brighter: {found}", flush=True)
+    columns = ["planted", "brighter", *memorisation.Memorisation._fields]
+    files.write_csv(args.output, columns, rows)
+
+
+def brighter(pixels: Tensor, shift: int) -> Tensor:
+    """Adds grey levels to every pixel that has ink, uint8."""
+    return torch.where(pixels > 0, (pixels.int() + shift).clamp(max=255), pixels).byte()
+
+
+if __name__ == "__main__":
+    run(main)
