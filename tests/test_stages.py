@@ -226,6 +226,32 @@ def test_the_summary_prints_the_numbers_of_the_metrics(
     assert "metrics/label_efficiency.png" in lines
 
 
+def test_the_summary_compares_with_another_revision_only_what_compares(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(finished)
+    protocol = {"extractor_sha256": "a" * 64, "images_each_side": 100}
+    here, there = {"fid": 1.25, "kid": 0.5}, {"fid": 2.5, "old": 7.0}
+    (finished / "metrics").mkdir(exist_ok=True)
+    (finished / "metrics" / "quality.json").write_text(json.dumps(here))
+    (finished / "results" / "quality_manifest.json").write_text(json.dumps(protocol))
+    theirs = {"results/quality_manifest.json": protocol, "metrics/quality.json": there}
+
+    def read(path: str, rev: str) -> str:
+        assert rev == "main"
+        return json.dumps(theirs[path])
+
+    monkeypatch.setattr("dvc.api.read", read)
+    summary.main(["--against", "main"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        ["here", "main"], ["fid", "1.2500", "2.5000"], ["kid", "0.5000", "-"], ["old", "-", "7.0000"],
+    ]  # fmt: skip
+    theirs["results/quality_manifest.json"] = protocol | {"extractor_sha256": "b" * 64}
+    with pytest.raises(PipelineError, match=r"at main can't be compared: extractor_sha256 is a+ here and b+"):
+        summary.main(["--against", "main"])
+
+
 def test_without_metrics_the_summary_says_what_to_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
