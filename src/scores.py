@@ -11,7 +11,7 @@ from src import distances, quality, supervised
 from src.errors import PipelineError
 from src.quality import Embedded, Extractor
 
-FEWEST = 20  # the kernel distance takes subsets of a tenth, and needs two images in each
+FEWEST = 20  # of fewer images no score says anything
 
 
 class Sample(NamedTuple):
@@ -137,7 +137,7 @@ def measure(
     found = {
         "fid": quality.fid(reference.features, features),
         "fid_infinity": distances.fid_at_infinity(reference.features, features, seed=seed),
-        "kid": distances.kid(reference.features, features, seed=seed),
+        "kid": distances.kid(reference.features, features),
         "is": quality.inception_score(embedded.logits, splits=splits, seed=seed)[0],
     }
     found |= quality.manifold(reference.features, features, neighbours=neighbours)._asdict()
