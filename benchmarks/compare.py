@@ -95,6 +95,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"{len(left)} of {len(set(runs.values()))} experiments to go", flush=True)
             time.sleep(30)
     results = {key(row): row for row in rows}
+    if args.table_only:  # of whatever code they come from, which the table's file tells: the last of each
+        last = {key(row | {"code": ""}): row for row in rows}
+        results = {
+            run_.name: last[name] for run_ in runs.values() if (name := run_._replace(code="").name) in last
+        }
     if missing := sorted({run_.name for run_ in runs.values()} - set(results)):
         print(f"no result of {', '.join(missing)}; why: dvc queue logs NAME")
     for dataset, kind in product(args.datasets, args.budgets):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from src import config, files, images, memorisation
 from src.errors import PipelineError, run
-from src.seeding import set_up
+from src.seeding import generator_for, set_up
 
 SHARES = [0, 0.01, 0.02, 0.05, 0.1]
 
@@ -36,12 +36,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if half < 100:
         raise PipelineError(f"params.yaml: validation is {params.validation}; allowed: 200 or more")
     clean, rest = heldout.images[:half], memorisation.nearest(heldout.images[half:], train.images)
-    rows = []
+    rng, rows = generator_for("leak/bootstrap", params.seed), []
     for share in SHARES:
         for shift in (0, args.brighter) if share else (0,):
             planted = brighter(train.images[: round(share * half)], shift)
             mixed = torch.cat([planted, clean[len(planted) :]])
-            found = memorisation.judge(memorisation.nearest(mixed, train.images), rest)
+            found = memorisation.judge(memorisation.nearest(mixed, train.images), rest, rng)
             rows.append((share, shift, *found))
             print(f"{share:5.0%} planted, {shift} brighter: {found}", flush=True)
     columns = ["planted", "brighter", *memorisation.Memorisation._fields]

@@ -13,6 +13,7 @@ from torch import Tensor
 BATCH = 1000
 # The closest twentieth of held-out images tells what close means.
 CLOSE = 0.05
+RESAMPLES = 500
 
 
 class Nearest(NamedTuple):
@@ -21,17 +22,24 @@ class Nearest(NamedTuple):
     distances: Tensor
     indices: Tensor
 
+    def cpu(self) -> "Nearest":
+        """The same on the CPU."""
+        return Nearest(self.distances.cpu(), self.indices.cpu())
+
 
 class Memorisation(NamedTuple):
     """How close a synthetic set comes to training images, beside how close held-out real images come.
 
     `close` is the share of synthetic images that lie closer to a training image than the closest twentieth of
     held-out ones do: 0.05 for a set that is no closer than new real images are, more for one that repeats
-    training images, or that avoids the odd ones. `copies` is the share of exact copies, `copies_real` that
-    of held-out images. `memorised` is 1 where either is more than chance can explain, else 0.
+    training images, or that avoids the odd ones; `close_low` and `close_high` are the ends of a 95 % interval
+    for it. `copies` is the share of exact copies, `copies_real` that of held-out images. `memorised` is 1
+    where either is more than chance can explain, else 0.
     """
 
     close: float
+    close_low: float
+    close_high: float
     copies: float
     copies_real: float
     memorised: int
@@ -56,15 +64,25 @@ def nearest(images: Tensor, references: Tensor) -> Nearest:
     return Nearest(torch.cat(distances), torch.cat(indices))
 
 
-def judge(synthetic: Nearest, heldout: Nearest) -> Memorisation:
+def judge(synthetic: Nearest, heldout: Nearest, rng: torch.Generator) -> Memorisation:
     """Compares the distances of synthetic images to training images with those of held-out real images.
 
     Args:
         synthetic: Of at least 100 synthetic images, to the images that the generator was trained on.
         heldout: Of at least 100 real images that it was not trained on, to the same.
+        rng: Draws the images of the bootstrap behind the interval.
     """
-    threshold = heldout.distances.double().quantile(CLOSE).float()
-    close = (synthetic.distances < threshold).double().mean().item()
+    close = _close(synthetic.distances, heldout.distances)
+    # The threshold is itself measured on so many images: both sides are drawn anew (Efron 1979).
+    sides = (synthetic.distances, heldout.distances)
+    drawn = torch.tensor(
+        [
+            _close(*(d[torch.randint(len(d), d.shape, generator=rng)] for d in sides))
+            for _ in range(RESAMPLES)
+        ],
+        dtype=torch.float64,
+    )
+    low, high = drawn.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     copies, copies_real = ((found.distances == 0).double().mean().item() for found in (synthetic, heldout))
     # A difference of two shares that are the same in truth has this variance over p (1 - p).
     variance = 1 / len(synthetic.distances) + 1 / len(heldout.distances)
@@ -74,7 +92,15 @@ def judge(synthetic: Nearest, heldout: Nearest) -> Memorisation:
 
     return Memorisation(
         close=close,
+        close_low=low,
+        close_high=high,
         copies=copies,
         copies_real=copies_real,
         memorised=int(beyond_chance(close, CLOSE) or beyond_chance(copies, copies_real)),
     )
+
+
+def _close(synthetic: Tensor, heldout: Tensor) -> float:
+    """The share of distances (m,) below the smallest twentieth of others (n,)."""
+    threshold = heldout.double().quantile(CLOSE).float()
+    return (synthetic < threshold).double().mean().item()

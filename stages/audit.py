@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from src import config, files, images, memorisation, networks, plots, sampling
 from src.errors import PipelineError, run
-from src.seeding import set_up
+from src.seeding import generator_for, set_up
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"params.yaml: evaluate.images is {n}; allowed: at most the {len(data.images)} {name} images"
             )
     near, near_real = (memorisation.nearest(data.images[:n], train.images) for data in (synthetic, heldout))
-    files.write_json(args.metrics, memorisation.judge(near, near_real)._asdict())
+    found = memorisation.judge(near.cpu(), near_real.cpu(), generator_for("audit/bootstrap", params.seed))
+    files.write_json(args.metrics, found._asdict())
     order = near.distances.argsort(stable=True)
     labels = synthetic.labels[:n][order]
     # Thin ones are close to each other in any set: the closest pair of each class tells more.

@@ -7,6 +7,10 @@ from torch import Tensor
 from src import memorisation
 
 
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
 def pictures(count: int, seed: int) -> Tensor:
     """Sparse random strokes, so that distances vary."""
     rng = torch.Generator().manual_seed(seed)
@@ -44,20 +48,34 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_new_images_are_not_flagged_and_a_twentieth_of_training_images_is(seed: int) -> None:
     train, heldout, new = pictures(1000, 10 + seed), pictures(1000, 20 + seed), pictures(1000, 30 + seed)
     held = memorisation.nearest(heldout, train)
-    fresh = memorisation.judge(memorisation.nearest(new, train), held)
+    fresh = memorisation.judge(memorisation.nearest(new, train), held, rng())
     assert fresh.memorised == 0
     assert fresh.close == pytest.approx(0.05, abs=0.03)
     leaked = torch.cat([new[:950], train[:50]])
-    found = memorisation.judge(memorisation.nearest(leaked, train), held)
+    found = memorisation.judge(memorisation.nearest(leaked, train), held, rng())
     assert found.memorised == 1
     assert (found.copies, found.copies_real) == (0.05, 0.0)
     assert found.close == pytest.approx(0.95 * fresh.close + 0.05, abs=0.02)
+    for judged in (fresh, found):
+        assert judged.close_low < judged.close < judged.close_high
+    assert found.close_low > 0.05
 
 
 def test_training_images_moved_slightly_in_their_grey_are_found_though_no_copies() -> None:
     train, heldout, new = pictures(1000, 1), pictures(1000, 2), pictures(1000, 3)
     held = memorisation.nearest(heldout, train)
     near = train[:100].clamp(max=254) + 1
-    found = memorisation.judge(memorisation.nearest(torch.cat([new[:900], near]), train), held)
+    found = memorisation.judge(memorisation.nearest(torch.cat([new[:900], near]), train), held, rng())
     assert found.memorised == 1
     assert found.copies == 0
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    # Both sides are the same distribution, so a twentieth is the truth.
+    covered = 0
+    for seed in range(60):
+        generator = torch.Generator().manual_seed(seed)
+        sides = [memorisation.Nearest(torch.rand(400, generator=generator), torch.arange(400)) for _ in "ab"]
+        found = memorisation.judge(sides[0], sides[1], generator)
+        covered += found.close_low <= 0.05 <= found.close_high
+    assert 52 <= covered <= 60
