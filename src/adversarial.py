@@ -145,12 +145,12 @@ def train(
         if generating:
             discriminator.requires_grad_(False)
             scores = discriminator(generated, y)
+            discriminator.requires_grad_(True)  # what has been computed stays without its gradient
             g_loss = loss.generator(real=real_scores.detach(), fake=scores)
             values[1] = _finite(g_loss, "generator loss", step)
             optimizer_g.zero_grad()
             g_loss.backward()
             optimizer_g.step()
-            discriminator.requires_grad_(True)
             average.update_parameters(generator)
             g_updates += 1
 

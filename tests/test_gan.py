@@ -155,17 +155,19 @@ def test_a_rate_that_never_falls_stays_exactly_the_same(
 # Falling back
 
 
-def broken_at(bad: set[int]) -> losses.Loss:
-    """The usual loss, whose so-many-th values of the discriminator's half are NaN."""
+def broken_at(bad: set[int], which: str = "discriminator") -> losses.Loss:
+    """The usual loss, whose so-many-th values of one half are NaN."""
     count = 0
+    halves = losses.LOSSES["gan"]._asdict()
+    whole = halves[which]
 
     def half(*, real: Tensor, fake: Tensor) -> Tensor:
         nonlocal count
         count += 1
-        value = losses.gan_discriminator(real=real, fake=fake)
+        value = whole(real=real, fake=fake)
         return value * float("nan") if count in bad else value
 
-    return losses.Loss(half, losses.gan_generator)
+    return losses.Loss(**halves | {which: half})
 
 
 def broken_run(
@@ -217,6 +219,16 @@ def test_before_the_first_report_it_goes_back_to_the_start(
     assert [report.images_seen for report in run] == [20, 40, 60]
     assert [call["first_step"] for call in started] == [0, 0]
     assert same(history[1], untrained)
+
+
+def test_a_generators_step_that_is_not_finite_goes_back_too(
+    data: images.LabelledImages, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(losses.LOSSES, "gan", broken_at({3}, "generator"))
+    run = gan.Run(TINY, data, seed=0, reports=3, retry_factor=0.25)
+    assert [report.images_seen for report in run] == [20, 40, 60]
+    assert run.retries == 1
+    assert "generator loss is nan at step 3" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_second_time_it_gives_up(data: images.LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
