@@ -5,6 +5,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from src import parent
+
 _SAME_AGAIN = "run the same command again"
 _ADVICE = {
     errno.ENOSPC: f"free some disk space and {_SAME_AGAIN}",
@@ -23,6 +25,8 @@ class PipelineError(Exception):
 def run(main: Callable[[], None]) -> None:
     """Call a stage's ``main``; show faults of the outside world as one line on stderr.
 
+    The stage ends with the ``dvc`` that started it, should that be killed.
+
     Anything but the cases below is a bug in this project and keeps its traceback.
 
     Args:
@@ -32,6 +36,7 @@ def run(main: Callable[[], None]) -> None:
         SystemExit: Code 1 after a `PipelineError` or an `OSError` (disk full, read-only,
             missing file, ...), code 130 after Ctrl-C.
     """
+    parent.follow()
     try:
         main()
     except PipelineError as error:
