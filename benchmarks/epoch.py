@@ -89,7 +89,9 @@ def ours(data: Path) -> float:
     recipe = replace(params.recipes["source"], images=50_000)
     set_up("cpu", params.threads)
     train, _ = images.read_train(data, params.validation)
-    run = gan.Run(recipe, train, seed=params.seed, reports=1, retry_factor=params.train.retry_factor)
+    run = gan.Run(
+        recipe, train, seed=params.seed, reports=1, retry_factor=params.train.retry_factor, pause=lambda: None
+    )
     start = time.perf_counter()
     for _ in run:
         pass

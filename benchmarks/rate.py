@@ -111,7 +111,14 @@ def _run(params: config.Params, name: str, steps: int, reports: int) -> gan.Run:
     device = set_up(params.device, params.threads)
     train, _ = images.read_train(Path("data/raw"), params.validation)
     recipe = replace(recipe, images=steps * recipe.batch_size)
-    return gan.Run(recipe, train.to(device), seed=0, reports=reports, retry_factor=params.train.retry_factor)
+    return gan.Run(
+        recipe,
+        train.to(device),
+        seed=0,
+        reports=reports,
+        retry_factor=params.train.retry_factor,
+        pause=lambda: None,
+    )
 
 
 if __name__ == "__main__":

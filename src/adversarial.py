@@ -1,7 +1,8 @@
 """The one adversarial training loop: networks, losses, data and optimisers arrive as arguments."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
-from src import batches
 from src.errors import PipelineError
 from src.images import to_unit
 from src.losses import Loss
@@ -37,6 +37,20 @@ class Report(NamedTuple):
     learning_rate: float
 
 
+@dataclass
+class Progress:
+    """Where a run stands: what the loop carries from one step to the next, beside networks and optimisers.
+
+    Sums are those since the last report, of both losses and of the scores of real and of generated images,
+    over so many steps, of which `g_updates` were the generator's too.
+    """
+
+    step: int = 0
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0, 0.0])
+    since: int = 0
+    g_updates: int = 0
+
+
 def train(
     generator: nn.Module,
     discriminator: nn.Module,
@@ -58,8 +72,9 @@ def train(
     penalty_every: int,
     penalty_decay: float,
     reports: int,
-    first_step: int,
-    shuffle: torch.Generator,
+    progress: Progress,
+    pause: Callable[[], None],
+    batches: Iterator[Tensor],
     noise: torch.Generator,
     mix: torch.Generator,
 ) -> Iterator[Report]:
@@ -93,8 +108,9 @@ def train(
         penalty_decay: What is left of the factor at the end of the run, reached geometrically: a strong
             penalty keeps a young generator various, a weak one lets the discriminator see details later.
         reports: How many reports to yield; fewer, where there are fewer generator steps.
-        first_step: Steps that lie behind already, 0 for a new run: images, reports and penalties count on.
-        shuffle: Draws the order of the real images.
+        progress: Where the run stands, new or not: images, reports and penalties count on; kept up to date.
+        pause: Called before each step, where all that the run consists of can be put down.
+        batches: Endless index batches of real images.
         noise: Draws the latents.
         mix: Draws what a penalty needs.
 
@@ -112,11 +128,10 @@ def train(
     reports = min(reports, steps // critic_steps)  # each has a generator step to tell of
     report_at = {math.ceil(steps * (i + 1) / reports) for i in range(reports)}
     clipped = [p for p in discriminator.parameters() if weight_clip]
-    sums, since, g_updates = [0.0, 0.0, 0.0, 0.0], 0, 0
 
-    stream = batches.shuffled(len(images), batch_size, shuffle)
-    for step, batch in zip(range(first_step + 1, steps + 1), stream, strict=False):
-        batch = batch.to(device)
+    for step in range(progress.step + 1, steps + 1):
+        pause()
+        batch = next(batches).to(device)
         y = labels[batch]
         generating = step % critic_steps == 0
         # One pass of the generator serves both: it steps on the images that the discriminator has just seen.
@@ -152,28 +167,29 @@ def train(
             g_loss.backward()
             optimizer_g.step()
             average.update_parameters(generator)
-            g_updates += 1
+            progress.g_updates += 1
 
         learning_rate = optimizer_g.param_groups[0]["lr"]
         for schedule in schedules:
             schedule.step()
-        sums = [before + value for before, value in zip(sums, values, strict=True)]
-        since += 1
+        progress.sums = [before + value for before, value in zip(progress.sums, values, strict=True)]
+        progress.since += 1
+        progress.step = step
         if step in report_at:
-            means = [total / since for total in sums]
-            means[1] = sums[1] / g_updates
-            d_mean, g_mean, real_mean, fake_mean = means
-            yield Report(
+            d_mean, _, real_mean, fake_mean = (total / progress.since for total in progress.sums)
+            report = Report(
                 images_seen=step * batch_size,
                 d_loss=d_mean,
-                g_loss=g_mean,
+                g_loss=progress.sums[1] / progress.g_updates,
                 real_score=real_mean,
                 fake_score=fake_mean,
                 d_gradient=_finite(_gradient(discriminator), "discriminator gradient", step),
                 g_gradient=_finite(_gradient(generator), "generator gradient", step),
                 learning_rate=learning_rate,
             )
-            sums, since, g_updates = [0.0, 0.0, 0.0, 0.0], 0, 0
+            # Before the report is out: who takes it finds the run as it will go on.
+            progress.sums, progress.since, progress.g_updates = [0.0, 0.0, 0.0, 0.0], 0, 0
+            yield report
 
 
 def _gradient(network: nn.Module) -> Tensor:

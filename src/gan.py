@@ -2,7 +2,8 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from src import adversarial, networks
-from src.adversarial import Report
+from src.adversarial import Progress, Report
+from src.batches import Shuffled
 from src.config import Recipe
 from src.images import LabelledImages
 from src.losses import LOSSES
@@ -31,6 +33,7 @@ class Run:
         seed: The run's seed.
         reports: How many reports there will be, at equal intervals.
         retry_factor: What the learning rate is multiplied by after a step that was not finite.
+        pause: Called before each step, where `state_dict` may be taken.
 
     Attributes:
         generator: The generator's moving average, updated in place, which is what gets saved.
@@ -39,7 +42,14 @@ class Run:
     """
 
     def __init__(
-        self, recipe: Recipe, data: LabelledImages, *, seed: int, reports: int, retry_factor: float
+        self,
+        recipe: Recipe,
+        data: LabelledImages,
+        *,
+        seed: int,
+        reports: int,
+        retry_factor: float,
+        pause: Callable[[], None],
     ) -> None:
         generator, discriminator = networks.build_pair(
             recipe.network,
@@ -75,17 +85,21 @@ class Run:
         self.generator: nn.Module = average.module
         self.discriminator = discriminator
         self.retries = 0
-        self._batch_size = recipe.batch_size
+        self._generator = generator
         self._retry_factor = retry_factor
         self._schedules = schedules
-        self._state: tuple[Any, ...] = (
+        self._batches = Shuffled(len(data.images), recipe.batch_size, generator_for("gan/batches", seed))
+        self._draws = [generator_for(f"gan/{purpose}", seed) for purpose in ("noise", "mix")]
+        self._progress = Progress()
+        self._parts: list[Any] = [
             generator,
             discriminator,
             average,
             optimizer_g,
             optimizer_d,
             *schedules,
-        )
+        ]
+        self._good = self._copy()
         self._loop: dict[str, Any] = {
             "generator": generator,
             "discriminator": discriminator,
@@ -106,11 +120,13 @@ class Run:
             "penalty_every": recipe.penalty_every,
             "penalty_decay": recipe.penalty_decay,
             "reports": reports,
-            "shuffle": generator_for("gan/batches", seed),
-            "noise": generator_for("gan/noise", seed),
-            "mix": generator_for("gan/mix", seed),
+            "progress": self._progress,
+            "pause": pause,
+            "batches": self._batches,
+            "noise": self._draws[0],
+            "mix": self._draws[1],
         }
-        self._reports = adversarial.train(**self._loop, first_step=0)
+        self._reports = adversarial.train(**self._loop)
 
     def __iter__(self) -> Iterator[Report]:
         """Trains; yields a report at equal intervals.
@@ -118,25 +134,62 @@ class Run:
         Raises:
             adversarial.NonFiniteError: The second time that a step is not finite.
         """
-        good, steps = self._copy(), 0
-        try:
-            for report in self._reports:
-                good, steps = self._copy(), report.images_seen // self._batch_size
-                yield report
-            return
-        except adversarial.NonFiniteError as fault:
-            tqdm.write(
-                f"{fault}\ngoing back to step {steps}, "
-                f"from there with {self._retry_factor} times the learning rate"
-            )
-        for part, state in zip(self._state, good, strict=True):
-            part.load_state_dict(state)
+        while True:
+            try:
+                for report in self._reports:
+                    if not self.retries:
+                        self._good = self._copy()
+                    yield report
+                return
+            except adversarial.NonFiniteError as fault:
+                if self.retries:
+                    raise
+                tqdm.write(
+                    f"{fault}\ngoing back to step {self._good['progress']['step']}, "
+                    f"from there with {self._retry_factor} times the learning rate"
+                )
+            self._go_back()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest of the run depends on, at a pause; torch's own objects are not copied."""
+        return {
+            **self._now(),
+            "good": self._good,
+            "retries": self.retries,
+            "batches": self._batches.state_dict(),
+            "draws": [rng.get_state() for rng in self._draws],
+            # A report tells of the generator's last gradients, which may be some steps old.
+            "gradients": [parameter.grad for parameter in self._generator.parameters()],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Puts a new run where another of the same arguments was when `state_dict` was taken."""
+        self._put(state)
+        self._good, self.retries = state["good"], state["retries"]
+        self._batches.load_state_dict(state["batches"])
+        for rng, drawn in zip(self._draws, state["draws"], strict=True):
+            rng.set_state(drawn)
+        for parameter, gradient in zip(self._generator.parameters(), state["gradients"], strict=True):
+            parameter.grad = None if gradient is None else gradient.to(parameter.device)
+
+    def _go_back(self) -> None:
+        self._put(self._good)
         for schedule in self._schedules:
             schedule.base_lrs = [self._retry_factor * rate for rate in schedule.base_lrs]
             for group in schedule.optimizer.param_groups:
                 group["lr"] *= self._retry_factor
-        self.retries = 1
-        yield from adversarial.train(**self._loop, first_step=steps)
+        self._batches.shuffle()
+        self._good, self.retries = {}, 1  # there is no going back a second time
+        self._reports = adversarial.train(**self._loop)
 
-    def _copy(self) -> list[dict[str, Any]]:
-        return [copy.deepcopy(part.state_dict()) for part in self._state]
+    def _now(self) -> dict[str, Any]:
+        return {"parts": [part.state_dict() for part in self._parts], "progress": asdict(self._progress)}
+
+    def _copy(self) -> dict[str, Any]:
+        return copy.deepcopy(self._now())
+
+    def _put(self, state: dict[str, Any]) -> None:
+        for part, its_state in zip(self._parts, state["parts"], strict=True):
+            part.load_state_dict(its_state)
+        for name, value in state["progress"].items():
+            setattr(self._progress, name, value)

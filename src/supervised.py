@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from src import batches
+from src.batches import Shuffled
 from src.config import Supervised
 from src.errors import PipelineError
 from src.images import LabelledImages, to_unit
@@ -44,7 +44,7 @@ def fit(
     fused = data.images.device.type in ("cpu", "cuda")
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, fused=fused)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
-    stream = batches.shuffled(len(data.images), settings.batch_size, rng)
+    stream = Shuffled(len(data.images), settings.batch_size, rng)
     with tqdm(total=steps, desc=title, unit="step", mininterval=1) as bar:
         for step, batch in zip(range(1, steps + 1), stream, strict=False):
             batch = batch.to(data.images.device)

@@ -1,4 +1,4 @@
-"""Watches a training run: scores it on held-out real images, keeps its best generator, says when to stop."""
+"""Watches a training run: notes and scores how it goes, keeps its best generator, says when to stop."""
 
 import copy
 from collections.abc import Mapping
@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from src import quality, sampling
+from src.adversarial import Report
 from src.config import Train
 from src.images import LabelledImages, to_unit
 from src.quality import Extractor
+from src.seeding import generator_for
 
 
 class Check(NamedTuple):
@@ -34,7 +36,7 @@ class Check(NamedTuple):
 
 
 class Watch:
-    """Checks a run when asked to, and remembers the best generator so far, by FID.
+    """Follows a run from report to report, and remembers the best generator so far, by FID.
 
     Args:
         generator: The moving average of the run's generator.
@@ -43,11 +45,13 @@ class Watch:
         train: Real images that the run trains on.
         heldout: Real images that nothing trains on, never test images.
         latent: Length of a latent vector.
-        settings: How many images are compared, and the patience.
+        settings: How many checks and grids there are, how many images are compared, and the patience.
         seed: The run's seed.
 
     Attributes:
+        curves: All reports so far.
         checks: All so far, the first of the untrained generator.
+        grids: Pictures of 100 generated images, uint8 (height, width), by percent of the run.
         best: The check with the lowest FID.
         best_weights: The generator's weights at that check.
     """
@@ -70,9 +74,26 @@ class Watch:
         self._heldout = LabelledImages(heldout.images[:count], heldout.labels[:count])
         self._latent, self._settings, self._seed = latent, settings, seed
         self._reference = quality.embed(extractor, self._heldout.images)
+        latents = torch.randn(100, latent, generator=generator_for("gan/grid", seed))
+        self._pictured = latents.to(heldout.images.device), torch.arange(100).to(heldout.images.device) % 10
+        self.curves: list[Report] = []
+        self.grids: dict[int, Tensor] = {}
         self.checks: list[Check] = []
         self.best: Check
         self.best_weights: Mapping[str, Any]
+
+    def see(self, report: Report, done: float) -> None:
+        """Notes a report, and adds a picture and a check where the next one is due.
+
+        Args:
+            report: The run's latest.
+            done: The part of the run that lies behind, in [0, 1].
+        """
+        self.curves.append(report)
+        if int(done * self._settings.grids) > len(self.grids):
+            self.grids[int(100 * done)] = sampling.grid(self._generator, *self._pictured)
+        if int(done * self._settings.checks) >= len(self.checks):
+            self.look(report.images_seen)
 
     def look(self, images_seen: int) -> Check:
         """Adds a check of the run as it stands now."""
@@ -109,6 +130,23 @@ class Watch:
     def exhausted(self) -> bool:
         """Whether the last `train.patience` checks were no better than the best one before them."""
         return len(self.checks) - 1 - self.checks.index(self.best) >= self._settings.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that has been seen so far; nothing of it is copied."""
+        return {
+            "curves": [list(report) for report in self.curves],
+            "checks": [list(check) for check in self.checks],
+            "grids": self.grids,
+            "best": self.checks.index(self.best),
+            "best_weights": self.best_weights,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from where `state_dict` was taken."""
+        self.curves = [Report(*row) for row in state["curves"]]
+        self.checks = [Check(*row) for row in state["checks"]]
+        self.grids = state["grids"]
+        self.best, self.best_weights = self.checks[state["best"]], state["best_weights"]
 
     @torch.inference_mode()
     def _mean_score(self, data: LabelledImages) -> float:

@@ -7,12 +7,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
-from src import adversarial, checkpoints, config, files, gan, images, networks, plots, sampling, watch
+from src import adversarial, checkpoints, config, files, gan, images, networks, plots, watch
 from src.errors import run
-from src.seeding import generator_for, set_up
+from src.seeding import set_up
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -34,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         seed=params.seed,
         reports=settings.log_points,
         retry_factor=settings.retry_factor,
+        pause=lambda: None,
     )
     watching = watch.Watch(
         training.generator,
@@ -45,42 +45,33 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings=settings,
         seed=params.seed,
     )
-    fixed = torch.randn(100, recipe.latent, generator=generator_for("gan/grid", params.seed)).to(device)
-    digits = torch.arange(100).to(device) % 10
-    curves: list[adversarial.Report] = []
-    grids: dict[int, torch.Tensor] = {}
     stopped, non_finite = "all images were seen", False
     watching.look(images_seen=0)
     try:
         with tqdm(total=recipe.images, desc=params.loss, unit="image", unit_scale=True) as bar:
             for report in training:
-                curves.append(report)
+                watching.see(report, done=min(report.images_seen / recipe.images, 1))
                 bar.update(report.images_seen - bar.n)
-                done = min(report.images_seen / recipe.images, 1)
-                if int(done * settings.grids) > len(grids):
-                    grids[int(100 * done)] = sampling.grid(training.generator, fixed, digits)
-                if int(done * settings.checks) >= len(watching.checks):
-                    watching.look(report.images_seen)
-                    if watching.exhausted:
-                        stopped = "the score did not improve any more"
-                        break
+                if watching.exhausted:
+                    stopped = "the score did not improve any more"
+                    break
                 bar.set_postfix(
                     D=f"{report.d_loss:.3f}", G=f"{report.g_loss:.3f}", FID=f"{watching.checks[-1].fid:.2f}"
                 )
     except adversarial.NonFiniteError as fault:
-        if not curves:
+        if not watching.curves:
             raise
         stopped, non_finite = str(fault), True
     training.generator.load_state_dict(watching.best_weights)
 
     # Everything is written at the end: a run that is killed leaves what stood there before.
     with files.folder(args.results) as folder:
-        files.write_csv(folder / "curves.csv", adversarial.Report._fields, curves)
+        files.write_csv(folder / "curves.csv", adversarial.Report._fields, watching.curves)
         files.write_csv(folder / "checks.csv", watch.Check._fields, watching.checks)
         end = {"stopped": stopped, "non_finite": non_finite, "retries": training.retries}
         end |= {"exhausted": watching.exhausted, "best": watching.best._asdict()}
         files.write_json(folder / "end.json", end)
-        for percent, picture in grids.items():
+        for percent, picture in watching.grids.items():
             plots.write_grey(folder / "samples" / f"{percent:03d}_percent.png", picture)
     checkpoints.write(args.generator, training.generator)
 

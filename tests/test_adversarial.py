@@ -9,7 +9,7 @@ from conftest import same, weights
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from src import adversarial, losses, networks
+from src import adversarial, batches, losses, networks
 from src.adversarial import Report
 from src.errors import PipelineError
 
@@ -42,8 +42,9 @@ class Run:
             "penalty_decay": 1.0,
             "schedules": [],
             "reports": 2,
-            "first_step": 0,
-            "shuffle": torch.Generator().manual_seed(1),
+            "progress": adversarial.Progress(),
+            "pause": lambda: None,
+            "batches": batches.Shuffled(40, 10, torch.Generator().manual_seed(1)),
             "noise": torch.Generator().manual_seed(2),
             "mix": torch.Generator().manual_seed(3),
         }
@@ -142,7 +143,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_at_the_next_report() -> Non
 
 def test_a_run_that_goes_on_counts_steps_images_and_reports_from_where_it_was() -> None:
     assert [report.images_seen for report in Run(reports=3).reports] == [20, 40, 60]
-    later = Run(reports=3, first_step=3, critic_steps=2)
+    later = Run(reports=3, progress=adversarial.Progress(step=3), critic_steps=2)
     assert [report.images_seen for report in later.reports] == [40, 60]
     assert later.log == ["d", "g", "d", "d", "g"]  # steps 4, 5 and 6: the generator at 4 and 6
 

@@ -3,7 +3,7 @@ from itertools import islice
 import pytest
 import torch
 
-from src.batches import shuffled
+from src.batches import Shuffled
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -11,7 +11,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def test_every_epoch_shows_each_example_once_in_another_order() -> None:
-    stream = shuffled(12, 4, rng())
+    stream = Shuffled(12, 4, rng())
     first, second = (torch.cat(list(islice(stream, 3))).tolist() for _ in range(2))
     assert sorted(first) == sorted(second) == list(range(12))
     assert first != second
@@ -19,15 +19,26 @@ def test_every_epoch_shows_each_example_once_in_another_order() -> None:
 
 @pytest.mark.parametrize(("count", "batch_size"), [(10, 4), (3, 7), (1, 5), (7, 7)])
 def test_batches_are_full_and_no_example_is_left_out_or_favoured(count: int, batch_size: int) -> None:
-    batches = list(islice(shuffled(count, batch_size, rng()), 5 * count))
+    batches = list(islice(Shuffled(count, batch_size, rng()), 5 * count))
     assert {len(batch) for batch in batches} == {batch_size}
     # 5 * count batches are exactly 5 * batch_size epochs.
     assert torch.cat(batches).bincount(minlength=count).tolist() == [5 * batch_size] * count
 
 
+def test_a_stream_goes_on_from_its_state_and_starts_afresh_when_told_to() -> None:
+    stream, other = Shuffled(10, 4, rng()), Shuffled(10, 4, rng(1))
+    for _ in range(4):
+        next(stream)
+    other.load_state_dict(stream.state_dict())
+    following = [next(stream).tolist() for _ in range(9)]
+    assert [next(other).tolist() for _ in range(9)] == following
+    stream.shuffle()
+    assert len(set(torch.cat([next(stream), next(stream)]).tolist())) == 8  # of one permutation
+
+
 def test_the_order_depends_on_the_generator_alone() -> None:
     def take(seed: int) -> list[int]:
-        return torch.cat(list(islice(shuffled(20, 6, rng(seed)), 9))).tolist()
+        return torch.cat(list(islice(Shuffled(20, 6, rng(seed)), 9))).tolist()
 
     torch.manual_seed(1)
     once = take(3)

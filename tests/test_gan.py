@@ -27,7 +27,7 @@ def start(
     recipe: config.Recipe, data: images.LabelledImages, *, seed: int, reports: int
 ) -> tuple[nn.Module, Iterator[Report]]:
     """A run's averaged generator, and its reports."""
-    run = gan.Run(recipe, data, seed=seed, reports=reports, retry_factor=0.5)
+    run = gan.Run(recipe, data, seed=seed, reports=reports, retry_factor=0.5, pause=lambda: None)
     return run.generator, iter(run)
 
 
@@ -41,6 +41,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         generator: nn.Module, discriminator: nn.Module, average: AveragedModel, loss: Any, **rest: Any
     ) -> Any:
         calls.append({"generator": generator, "discriminator": discriminator, "loss": loss, **rest})
+        calls[-1]["first_step"] = rest["progress"].step
         return train(generator, discriminator, average, loss, **rest)
 
     monkeypatch.setattr(adversarial, "train", spy)
@@ -123,7 +124,8 @@ def test_a_recipe_reaches_networks_loss_and_optimisers(
         "reports": 4,
     }
     assert {name: call[name] for name in expected} == expected
-    assert len({call[name].initial_seed() for name in ("shuffle", "noise", "mix")}) == 3
+    streams = (call["noise"], call["mix"], call["batches"]._rng)
+    assert len({rng.initial_seed() for rng in streams}) == 3
 
 
 def test_the_learning_rate_falls_linearly_to_nothing_over_the_last_part(
@@ -175,7 +177,7 @@ def broken_run(
 ) -> gan.Run:
     monkeypatch.setitem(losses.LOSSES, "gan", broken_at(bad))
     recipe = dataclasses.replace(TINY, learning_rate=0.1, **changes)
-    return gan.Run(recipe, data, seed=0, reports=3, retry_factor=0.25)
+    return gan.Run(recipe, data, seed=0, reports=3, retry_factor=0.25, pause=lambda: None)
 
 
 def test_a_step_that_is_not_finite_goes_back_once_at_a_lower_rate(
@@ -225,7 +227,7 @@ def test_a_generators_step_that_is_not_finite_goes_back_too(
     data: images.LabelledImages, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(losses.LOSSES, "gan", broken_at({3}, "generator"))
-    run = gan.Run(TINY, data, seed=0, reports=3, retry_factor=0.25)
+    run = gan.Run(TINY, data, seed=0, reports=3, retry_factor=0.25, pause=lambda: None)
     assert [report.images_seen for report in run] == [20, 40, 60]
     assert run.retries == 1
     assert "generator loss is nan at step 3" in " ".join(capsys.readouterr().out.split())

@@ -9,6 +9,7 @@ from conftest import ROOT, same, weights
 from torch import Tensor, nn
 
 from src import config, networks, quality, sampling, watch
+from src.adversarial import Report
 from src.images import LabelledImages
 
 SETTINGS = dataclasses.replace(
@@ -98,6 +99,25 @@ def test_the_best_generator_is_kept_and_not_the_last(
     assert not same(weights(pair[0]), kept)
     pair[0].load_state_dict(watching.best_weights)
     assert same(weights(pair[0]), kept)
+
+
+def test_pictures_and_checks_come_evenly_and_a_state_goes_on_from_there(
+    watching: watch.Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored(watching, monkeypatch, [9.0, 4.0, 6.0, 8.0])
+    watching._settings = dataclasses.replace(SETTINGS, checks=3, grids=2)
+    watching.look(0)
+    for step in range(1, 5):
+        watching.see(Report(step * 10, *[0.5] * 7), step / 6)
+    state = watching.state_dict()
+    watching.load_state_dict(state)
+    for step in range(5, 7):
+        watching.see(Report(step * 10, *[0.5] * 7), step / 6)
+    assert [report.images_seen for report in watching.curves] == [10, 20, 30, 40, 50, 60]
+    assert [check.images_seen for check in watching.checks] == [0, 20, 40, 60]  # the first third is step 2
+    assert list(watching.grids) == [50, 100]
+    assert watching.grids[50].shape == (280, 280)
+    assert watching.best is watching.checks[1]
 
 
 def test_patience_counts_the_checks_after_the_best(
