@@ -11,6 +11,7 @@ from src.batches import Shuffled
 from src.config import Supervised
 from src.errors import PipelineError
 from src.images import LabelledImages, to_unit
+from src.resume import Checkpoint
 
 INFERENCE_BATCH = 1000
 
@@ -22,6 +23,7 @@ def fit(
     *,
     rng: torch.Generator,
     title: str,
+    checkpoint: Checkpoint,
     min_steps: int = 1,
 ) -> None:
     """Trains a classifier in place with AdamW on a one-cycle schedule; it ends in eval mode.
@@ -33,21 +35,28 @@ def fit(
             rate of the one-cycle schedule (Smith and Topin 2018); and by how many pixels each image of a
             batch is moved at random.
         rng: Draws the order of the images and their shifts.
-        title: What the progress bar says.
+        title: What the progress bar says; another for each classifier of a stage.
+        checkpoint: Takes the training up where it was cut off.
         min_steps: Small sets are seen more often, until there have been so many steps.
 
     Raises:
         PipelineError: The loss is NaN or infinite; names the step.
     """
+    if checkpoint.finished(title, network):
+        network.eval()
+        return
     steps = max(min_steps, math.ceil(settings.epochs * len(data.images) / settings.batch_size))
     network.train()
     fused = data.images.device.type in ("cpu", "cuda")
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, fused=fused)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
-    stream = Shuffled(len(data.images), settings.batch_size, rng)
-    with tqdm(total=steps, desc=title, unit="step", mininterval=1) as bar:
-        for step, batch in zip(range(1, steps + 1), stream, strict=False):
-            batch = batch.to(data.images.device)
+    batches = Shuffled(len(data.images), settings.batch_size, rng)
+    checkpoint.track(title, network=network, optimizer=optimizer, schedule=schedule, batches=batches)
+    done = schedule.last_epoch  # torch's word for the steps that it has made
+    with tqdm(total=steps, initial=done, desc=title, unit="step", mininterval=1) as bar:
+        for step in range(done + 1, steps + 1):
+            checkpoint.pause()
+            batch = next(batches).to(data.images.device)
             inputs = to_unit(shifted(data.images[batch], settings.shift, rng))
             loss = cross_entropy(network(inputs), data.labels[batch])
             value = loss.item()
@@ -62,6 +71,7 @@ def fit(
             bar.update()
             bar.set_postfix(loss=f"{value:.3f}", refresh=False)
     network.eval()
+    checkpoint.finish(title, network)
 
 
 def shifted(images: Tensor, limit: int, rng: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import nn
 
-from src import checkpoints, config, files, images, networks, supervised
+from src import checkpoints, config, files, images, networks, resume, supervised
 from src.errors import PipelineError, run
 from src.seeding import generator_for, set_up, stream_seed
 
@@ -38,31 +38,37 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"at most the {len(train.images)} training images"
         )
 
-    rows = []
-    for replicate in range(settings.replicates):
-        stream = f"finetune/{replicate}"
-        order = supervised.balanced_order(train.labels, generator_for(f"{stream}/labels", params.seed)).to(
-            device
-        )
-        for count in settings.labels:
-            subset = images.LabelledImages(*(part[order[:count]] for part in train))
-            network: nn.Module
-            if args.classifier:
-                network = checkpoints.read(args.classifier, networks.ConvClassifier)
-            else:
-                weights = stream_seed(f"{stream}/weights", params.seed)
-                network = networks.build("conv-classifier", seed=weights, width=recipe.width)
-            supervised.fit(
-                network.to(device),
-                subset,
-                recipe,
-                min_steps=settings.min_steps,
-                # Both arms see the same images in the same order, moved alike: a paired comparison.
-                rng=generator_for(f"{stream}/batches", params.seed),
-                title=f"{arm}, {count} labels, {replicate + 1}/{settings.replicates}",
-            )
-            rows.append((count, replicate, arm, 1 - supervised.accuracy(network, test)))
-    files.write_csv(args.result, ["labels", "replicate", "arm", "test_error"], rows)
+    with resume.opened(
+        __file__,
+        settings=(recipe, settings, params.seed, params.validation, params.device, params.threads),
+        inputs=(args.data, args.classifier) if args.classifier else (args.data,),
+    ) as checkpoint:
+        rows = []
+        for replicate in range(settings.replicates):
+            stream = f"finetune/{replicate}"
+            order = supervised.balanced_order(
+                train.labels, generator_for(f"{stream}/labels", params.seed)
+            ).to(device)
+            for count in settings.labels:
+                subset = images.LabelledImages(*(part[order[:count]] for part in train))
+                network: nn.Module
+                if args.classifier:
+                    network = checkpoints.read(args.classifier, networks.ConvClassifier)
+                else:
+                    weights = stream_seed(f"{stream}/weights", params.seed)
+                    network = networks.build("conv-classifier", seed=weights, width=recipe.width)
+                supervised.fit(
+                    network.to(device),
+                    subset,
+                    recipe,
+                    min_steps=settings.min_steps,
+                    # Both arms see the same images in the same order, moved alike: a paired comparison.
+                    rng=generator_for(f"{stream}/batches", params.seed),
+                    title=f"{arm}, {count} labels, {replicate + 1}/{settings.replicates}",
+                    checkpoint=checkpoint,
+                )
+                rows.append((count, replicate, arm, 1 - supervised.accuracy(network, test)))
+        files.write_csv(args.result, ["labels", "replicate", "arm", "test_error"], rows)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import torch
 from tqdm import tqdm
 
-from src import card, checkpoints, config, files, idx, images, networks, plots, sampling, supervised
+from src import card, checkpoints, config, files, idx, images, networks, plots, resume, sampling, supervised
 from src.errors import run
 from src.seeding import generator_for, set_up, stream_seed
 
@@ -31,65 +30,67 @@ def main(argv: Sequence[str] | None = None) -> None:
     generator = checkpoints.read(args.generator, torch.nn.Module).to(device)
     train, validation = images.read_train(args.data, params.validation)
 
-    labeller, accuracy = None, None
-    if not params.recipe.conditional:
-        # Neither the extractor, which scores these labels, nor the downstream network.
-        labeller = networks.build(
-            "conv-classifier",
-            seed=stream_seed("labeller/weights", params.seed),
-            width=params.labeller.width,
-        ).to(device)
-        rng = generator_for("labeller/batches", params.seed)
-        supervised.fit(labeller, train.to(device), params.labeller, rng=rng, title="labeller")
-        accuracy = supervised.accuracy(labeller, validation.to(device))
-
-    with files.folder(args.output) as folder:
-        counts: dict[str, list[int]] = {}
-        sha256: dict[str, str] = {}
-        splits: dict[Literal["train", "test"], int]
-        splits = {"train": params.generate.count, "test": params.generate.test_count}
-        for split, count in splits.items():
-            paths = [idx.folder(folder) / name for name in idx.NAMES[split]]
-            histogram = torch.zeros(networks.CLASSES, dtype=torch.int64)
-            blocks = sampling.blocks(
-                generator,
-                count,
-                latent=params.recipe.latent,
-                purpose=f"generate/{split}",
-                seed=params.seed,
-                device=device,
+    trained = (params.labeller, params.seed, params.validation, params.device, params.threads)
+    with resume.opened(__file__, settings=trained, inputs=(args.data,)) as checkpoint:
+        labeller, accuracy = None, None
+        if not params.recipe.conditional:
+            # Neither the extractor, which scores these labels, nor the downstream network.
+            labeller = networks.build(
+                "conv-classifier",
+                seed=stream_seed("labeller/weights", params.seed),
+                width=params.labeller.width,
+            ).to(device)
+            rng = generator_for("labeller/batches", params.seed)
+            supervised.fit(
+                labeller, train.to(device), params.labeller, rng=rng, title="labeller", checkpoint=checkpoint
             )
-            with (
-                idx.Writer(paths[0], (count, networks.SIDE, networks.SIDE)) as image_file,
-                idx.Writer(paths[1], (count,)) as label_file,
-                tqdm(total=count, desc=f"synthetic {split}", unit="image") as bar,
-            ):
-                for pictures, labels in blocks:
-                    if labeller is not None:
-                        labels = supervised.predict(labeller, pictures.to(device)).cpu()
-                    image_file.append(pictures.squeeze(1).numpy())
-                    label_file.append(labels.to(torch.uint8).numpy())
-                    histogram += labels.bincount(minlength=networks.CLASSES)
-                    bar.update(len(labels))
-            counts[split] = histogram.tolist()
-            sha256 |= {path.name: files.sha256(path) for path in paths}
+            accuracy = supervised.accuracy(labeller, validation.to(device))
 
-        manifest = card.manifest(
-            dataset=params.dataset,
-            loss=params.loss,
-            recipe=asdict(params.recipe),
-            seed=params.seed,
-            real_images=len(train.images),
-            generator_sha256=files.sha256(args.generator),
-            verdict={name: judged[name] for name in ("collapsed", "diverged", "converged")},
-            labeller_accuracy=accuracy,
-            class_counts=counts,
-            sha256=sha256,
-        )
-        files.write_json(folder / "manifest.json", manifest)
-        files.write_text(folder / "README.md", card.card(manifest))
-        grid = sampling.tiled(images.read(folder, "test").images[:100], columns=10)
-        plots.write_grey(folder / "samples.png", grid)
+        with files.folder(args.output) as folder:
+            counts: dict[str, list[int]] = {}
+            sha256: dict[str, str] = {}
+            for split, count in (("train", params.generate.count), ("test", params.generate.test_count)):
+                paths = [idx.folder(folder) / name for name in idx.NAMES[split]]
+                histogram = torch.zeros(networks.CLASSES, dtype=torch.int64)
+                blocks = sampling.blocks(
+                    generator,
+                    count,
+                    latent=params.recipe.latent,
+                    purpose=f"generate/{split}",
+                    seed=params.seed,
+                    device=device,
+                )
+                with (
+                    idx.Writer(paths[0], (count, networks.SIDE, networks.SIDE)) as image_file,
+                    idx.Writer(paths[1], (count,)) as label_file,
+                    tqdm(total=count, desc=f"synthetic {split}", unit="image") as bar,
+                ):
+                    for pictures, labels in blocks:
+                        if labeller is not None:
+                            labels = supervised.predict(labeller, pictures.to(device)).cpu()
+                        image_file.append(pictures.squeeze(1).numpy())
+                        label_file.append(labels.to(torch.uint8).numpy())
+                        histogram += labels.bincount(minlength=networks.CLASSES)
+                        bar.update(len(labels))
+                counts[split] = histogram.tolist()
+                sha256 |= {path.name: files.sha256(path) for path in paths}
+
+            manifest = card.manifest(
+                dataset=params.dataset,
+                loss=params.loss,
+                recipe=asdict(params.recipe),
+                seed=params.seed,
+                real_images=len(train.images),
+                generator_sha256=files.sha256(args.generator),
+                verdict={name: judged[name] for name in ("collapsed", "diverged", "converged")},
+                labeller_accuracy=accuracy,
+                class_counts=counts,
+                sha256=sha256,
+            )
+            files.write_json(folder / "manifest.json", manifest)
+            files.write_text(folder / "README.md", card.card(manifest))
+            grid = sampling.tiled(images.read(folder, "test").images[:100], columns=10)
+            plots.write_grey(folder / "samples.png", grid)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from src import checkpoints, config, files, images, networks, supervised
+from src import checkpoints, config, files, images, networks, resume, supervised
 from src.errors import run
 from src.seeding import generator_for, set_up, stream_seed
 
@@ -31,28 +31,37 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = images.LabelledImages(data.images[:size], data.labels[:size]).to(device)
     test = images.read(args.real, "test").to(device)
 
-    trained, accuracies = [], []
-    for replicate in range(params.pretrain.replicates):
-        purpose = f"classifier/{arm}/{replicate}"
-        network = networks.build(
-            "conv-classifier", seed=stream_seed(f"{purpose}/weights", params.seed), width=settings.width
-        ).to(device)
-        supervised.fit(
-            network,
-            data,
-            settings,
-            rng=generator_for(f"{purpose}/batches", params.seed),
-            title=f"classifier on {arm} images, {replicate + 1}/{params.pretrain.replicates}",
-        )
-        trained.append(network)
-        accuracies.append((arm, replicate, supervised.accuracy(network, test)))
+    with resume.opened(
+        __file__,
+        settings=(
+            *(settings, params.pretrain, params.generate),
+            *(params.seed, params.validation, params.device, params.threads),
+        ),
+        inputs=(args.real, args.synthetic) if args.synthetic else (args.real,),
+    ) as checkpoint:
+        trained, accuracies = [], []
+        for replicate in range(params.pretrain.replicates):
+            purpose = f"classifier/{arm}/{replicate}"
+            network = networks.build(
+                "conv-classifier", seed=stream_seed(f"{purpose}/weights", params.seed), width=settings.width
+            ).to(device)
+            supervised.fit(
+                network,
+                data,
+                settings,
+                rng=generator_for(f"{purpose}/batches", params.seed),
+                title=f"classifier on {arm} images, {replicate + 1}/{params.pretrain.replicates}",
+                checkpoint=checkpoint,
+            )
+            trained.append(network)
+            accuracies.append((arm, replicate, supervised.accuracy(network, test)))
 
-    checkpoints.write(args.classifier, trained[0])
-    with files.folder(args.results) as folder:
-        files.write_csv(folder / "accuracy.csv", ["images", "replicate", "test_accuracy"], accuracies)
-        predictions = supervised.predict(trained[0], test.images)
-        confusion = zip(test.labels.tolist(), predictions.tolist(), strict=True)
-        files.write_csv(folder / "confusion.csv", ["actual", "predicted"], confusion)
+        checkpoints.write(args.classifier, trained[0])
+        with files.folder(args.results) as folder:
+            files.write_csv(folder / "accuracy.csv", ["images", "replicate", "test_accuracy"], accuracies)
+            predictions = supervised.predict(trained[0], test.images)
+            confusion = zip(test.labels.tolist(), predictions.tolist(), strict=True)
+            files.write_csv(folder / "confusion.csv", ["actual", "predicted"], confusion)
 
 
 if __name__ == "__main__":

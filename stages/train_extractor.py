@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from src import checkpoints, config, files, images, networks, supervised
+from src import checkpoints, config, files, images, networks, resume, supervised
 from src.errors import run
 from src.seeding import generator_for, set_up, stream_seed
 
@@ -28,10 +28,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         "conv-classifier", seed=stream_seed("extractor/weights", params.seed), width=settings.width
     ).to(device)
     rng = generator_for("extractor/batches", params.seed)
-    supervised.fit(extractor, train.to(device), settings, rng=rng, title="extractor")
-    test = images.read(args.data, "test").to(device)
-    checkpoints.write(args.extractor, extractor)
-    files.write_json(args.result, {"test_accuracy": supervised.accuracy(extractor, test)})
+    with resume.opened(
+        __file__,
+        settings=(settings, params.seed, params.validation, params.device, params.threads),
+        inputs=(args.data,),
+    ) as checkpoint:
+        supervised.fit(
+            extractor, train.to(device), settings, rng=rng, title="extractor", checkpoint=checkpoint
+        )
+        test = images.read(args.data, "test").to(device)
+        checkpoints.write(args.extractor, extractor)
+        files.write_json(args.result, {"test_accuracy": supervised.accuracy(extractor, test)})
 
 
 if __name__ == "__main__":

@@ -119,6 +119,56 @@ def test_every_parameter_is_read_by_a_stage() -> None:
     assert {key.split(".")[0] for key in used} == set(PARAMS)
 
 
+# What a stage reads but its training does not depend on: a name for the progress bar, what comes after.
+BESIDE_TRAINING = {
+    "train_gan": {"loss"},
+    "generate": {"dataset", "generate", "loss", "recipe", "generator", "verdict"},
+}
+TRAINING = [name for name in STAGES if "resume.opened(" in source(name).read_text()]
+
+
+def mentioned(tree: ast.AST, node: ast.AST, owner: str) -> set[str]:
+    """Attributes of `owner` in an expression, or in what the names in it were assigned."""
+    found = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.Attribute) and ast.unparse(part.value) == owner:
+            found.add(part.attr)
+        elif isinstance(part, ast.Name):
+            for other in ast.walk(tree):
+                if isinstance(other, ast.Assign) and part.id in map(ast.unparse, ast.walk(other.targets[0])):
+                    found |= mentioned(tree, other.value, owner) if part.id != owner else set()
+    return found
+
+
+def test_every_stage_that_trains_has_a_checkpoint() -> None:
+    calls = [name for name in STAGES if re.search(r"supervised\.fit\(|gan\.Run\(", source(name).read_text())]
+    assert len(calls) == 7
+    assert calls == TRAINING
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_a_checkpoint_is_of_all_parameters_and_inputs_of_its_stage(name: str) -> None:
+    # A stage must not go on from a run with another value of anything that it reads.
+    tree = ast.parse(source(name).read_text())
+    (call,) = (
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "resume.opened"
+    )
+    given = {word.arg: word.value for word in call.keywords}
+    assert ast.unparse(call.args[0]) == "__file__"
+    beside = BESIDE_TRAINING.get(script(name), set())
+    read = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "params"
+    }
+    assert mentioned(tree, given["settings"], "params") == read - beside
+    flags = dict(zip(arguments(name)[::2], arguments(name)[1::2], strict=True))
+    deps = {flag.removeprefix("--") for flag, path in flags.items() if path in STAGES[name]["deps"]}
+    assert mentioned(tree, given["inputs"], "args") >= deps - beside
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_paths_of_the_command_are_dependencies_or_outputs(name: str) -> None:
     paths = [argument for argument in arguments(name) if not argument.startswith("--")]
@@ -162,6 +212,12 @@ def ignored(path: str) -> bool:
 def test_git_ignores_what_dvc_keeps_and_nothing_else(path: str) -> None:
     cached = OUTS[path].get("cache", True)
     assert ignored(path) is cached
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="git answers in a repository only")
+def test_git_and_dvc_ignore_checkpoints() -> None:
+    assert ignored(".checkpoints/train_gan/0123/000001-abc.safetensors")
+    assert ".checkpoints" in (ROOT / ".dvcignore").read_text().splitlines()
 
 
 def test_metrics_are_small_files_in_git() -> None:

@@ -11,6 +11,7 @@ from src import images, networks, supervised
 from src.config import Supervised
 from src.errors import PipelineError
 from src.images import LabelledImages
+from src.resume import Checkpoint
 
 SETTINGS = Supervised(width=4, epochs=6, batch_size=32, learning_rate=0.02, shift=0)
 
@@ -32,7 +33,7 @@ def steps_of(network: nn.Module, data: LabelledImages, settings: Supervised, **o
     """The sizes of the batches that the network is trained on."""
     sizes: list[int] = []
     handle = network.register_forward_hook(lambda _, inputs, output: sizes.append(len(output)))
-    supervised.fit(network, data, settings, rng=rng(), title="test", **options)
+    supervised.fit(network, data, settings, rng=rng(), title="test", checkpoint=Checkpoint(None), **options)
     handle.remove()
     return sizes
 
@@ -40,7 +41,7 @@ def steps_of(network: nn.Module, data: LabelledImages, settings: Supervised, **o
 def test_it_learns_the_classes_and_ends_in_eval_mode(image_set: Path, train: LabelledImages) -> None:
     network, test = classifier(), images.read(image_set, "test")
     assert supervised.accuracy(network, test) < 0.5
-    supervised.fit(network, train, SETTINGS, rng=rng(), title="test")
+    supervised.fit(network, train, SETTINGS, rng=rng(), title="test", checkpoint=Checkpoint(None))
     assert not network.training
     assert not any(module.training for module in network.modules())
     assert supervised.accuracy(network, test) > 0.95
@@ -49,8 +50,15 @@ def test_it_learns_the_classes_and_ends_in_eval_mode(image_set: Path, train: Lab
 def test_shifts_are_part_of_training(train: LabelledImages) -> None:
     # Bars are 2 rows apart: moved by up to 8 they can't be told apart, so the shift must reach the batches.
     still, moved = classifier(), classifier()
-    supervised.fit(still, train, SETTINGS, rng=rng(), title="test")
-    supervised.fit(moved, train, dataclasses.replace(SETTINGS, shift=8), rng=rng(), title="test")
+    supervised.fit(still, train, SETTINGS, rng=rng(), title="test", checkpoint=Checkpoint(None))
+    supervised.fit(
+        moved,
+        train,
+        dataclasses.replace(SETTINGS, shift=8),
+        rng=rng(),
+        title="test",
+        checkpoint=Checkpoint(None),
+    )
     assert supervised.accuracy(still, train) > supervised.accuracy(moved, train) + 0.1
 
 
@@ -59,7 +67,7 @@ def test_the_same_random_numbers_give_the_same_weights(train: LabelledImages) ->
         torch.manual_seed(disturbance)
         network = classifier()
         settings = dataclasses.replace(SETTINGS, epochs=1, shift=1)
-        supervised.fit(network, train, settings, rng=rng(seed), title="test")
+        supervised.fit(network, train, settings, rng=rng(seed), title="test", checkpoint=Checkpoint(None))
         return [value.numpy().tobytes() for value in network.state_dict().values()]
 
     once = trained(1, 1)
@@ -104,7 +112,9 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero(
 
     monkeypatch.setattr(torch.optim, "AdamW", Watched)
     data = LabelledImages(train.images[:32], train.labels[:32])
-    supervised.fit(classifier(), data, SETTINGS, rng=rng(), title="test", min_steps=100)
+    supervised.fit(
+        classifier(), data, SETTINGS, rng=rng(), title="test", checkpoint=Checkpoint(None), min_steps=100
+    )
     assert len(rates) == 100
     assert max(rates) == pytest.approx(0.02)
     assert rates.index(max(rates)) == 29
@@ -126,7 +136,7 @@ def test_a_loss_that_is_no_number_is_named_with_title_and_step(train: LabelledIm
             return self.layer(pictures.flatten(1)) * (float("nan") if self.calls == 3 else 1.0)
 
     with pytest.raises(PipelineError, match=r"labeller: loss is nan at step 3; lower its learning_rate"):
-        supervised.fit(Poisoned(), train, SETTINGS, rng=rng(), title="labeller")
+        supervised.fit(Poisoned(), train, SETTINGS, rng=rng(), title="labeller", checkpoint=Checkpoint(None))
 
 
 # Shifts
@@ -208,7 +218,12 @@ def test_labels_stay_with_their_images(train: LabelledImages, monkeypatch: pytes
     network.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
     settings = dataclasses.replace(SETTINGS, epochs=1, shift=2)
     supervised.fit(
-        network, LabelledImages(pictures, torch.arange(100) % 10), settings, rng=rng(), title="test"
+        network,
+        LabelledImages(pictures, torch.arange(100) % 10),
+        settings,
+        rng=rng(),
+        title="test",
+        checkpoint=Checkpoint(None),
     )
     brightness = images.to_bytes(torch.cat(seen)).amax(dim=(1, 2, 3)).long()
     assert torch.equal(brightness % 10, torch.cat(wanted))
