@@ -6,7 +6,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format benchmark compare sensitivity experiments clean
+.PHONY: help setup repro test lint format benchmark compare sensitivity peers experiments clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ sensitivity: $(VENV)/.requirements ## spoil real images step by step, plant trai
 	python -m benchmarks.sensitivity
 	python -m benchmarks.leak
 
+peers: $(VENV)/.requirements-peers ## the same images through other tools: their scores, time and memory beside ours
+	python -m benchmarks.peers
+	python -m benchmarks.peers --images 60000 --tools ours
+
 experiments: $(VENV)/.requirements ## one table of the experiments on this commit, best FID first
 	dvc exp show --only-changed --no-pager --md --sort-by fid --drop '(models|data|stages|src|results)/'\
 '|(Created|State|Executor|.*_(std|score|loss|max|min|floor|real|seen|accuracy))$$'\
@@ -59,5 +63,9 @@ $(VENV)/.requirements: requirements.txt $(VENV)/.python
 	@touch $@
 
 $(VENV)/.requirements-dev: requirements-dev.txt $(VENV)/.requirements
+	python -m pip install --quiet --requirement $<
+	@touch $@
+
+$(VENV)/.requirements-peers: requirements-peers.txt $(VENV)/.requirements
 	python -m pip install --quiet --requirement $<
 	@touch $@

@@ -118,6 +118,32 @@ def test_finished_experiments_are_added_to_the_file_once(
     assert compare.key(row) == "compare-mnist-gan-500-0-c0de"
 
 
+def test_a_table_alone_takes_the_last_result_of_each_run_whatever_its_code(
+    answers: list[tuple[str, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results.csv"
+    rows = [
+        {name: str(value) for name, value in (run._asdict() | METRICS | {"cas": cas}).items()}
+        | {"images_a_second": "3000"}
+        for run, cas in (
+            (compare.Run("mnist", "lsgan", 500, 0, "01d"), 0.5),
+            (compare.Run("mnist", "lsgan", 500, 0, "1e55-01d"), 0.75),
+            (compare.Run("mnist", "lsgan", 600, 0, "1e55-01d"), 0.9),
+        )
+    ]
+    compare.write(results, rows)
+    before, asked = results.read_bytes(), len(answers)
+    arguments = ["--images", "500", "--seeds", "0", "--recipes", "lsgan", "--datasets", "mnist"]
+    compare.main([*arguments, "--budgets", "images", "--results", str(results), "--table-only"])
+    printed = capsys.readouterr().out
+    assert "mnist, 500 images each" in printed
+    assert "| 75.00% |" in printed
+    assert "50.00%" not in printed
+    assert "90.00%" not in printed
+    assert results.read_bytes() == before
+    assert len(answers) == asked  # DVC was not called
+
+
 def test_the_table_has_means_and_deviations_over_seeds() -> None:
     runs = [compare.Run("mnist", recipe, 500, seed, "c0de") for recipe in ("gan", "mlp") for seed in (0, 1)]
     metrics = [METRICS | {"cas": 0.9}, METRICS | {"cas": 0.8, "collapsed": 1}, METRICS | {"cas": 0.7}]
