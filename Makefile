@@ -6,7 +6,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format benchmark compare sensitivity peers experiments clean
+.PHONY: help setup repro test test-faults lint format benchmark compare sensitivity peers experiments lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ repro: $(VENV)/.requirements ## run the whole pipeline (`dvc repro`) and print t
 
 test: $(VENV)/.requirements ## run the whole test suite
 	python -m pytest
+
+test-faults: $(VENV)/.requirements ## of these, only what breaks the pipeline while it runs; prints how often it was killed
+	python -m pytest -m faults -rA
 
 lint: $(VENV)/.requirements-dev ## check style and types
 	ruff check .
@@ -49,6 +52,14 @@ experiments: $(VENV)/.requirements ## one table of the experiments on this commi
 '|(Created|State|Executor|.*_(std|score|loss|max|min|floor|real|seen|accuracy))$$'\
 '|error_scratch|error_pretrained_(10|1000|50000)$$'
 
+# For Linux, macOS and Windows, Python 3.11 and newer: what differs between them carries a condition.
+LOCK := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-config \
+	--custom-compile-command "make lock"
+
+lock: $(VENV)/.requirements-dev ## pin every package with its hashes, from requirements.txt and requirements-dev.txt
+	$(LOCK) --output-file requirements.lock requirements.txt
+	$(LOCK) --output-file requirements-dev.lock --constraint requirements.lock requirements-dev.txt
+
 clean: ## remove the virtual environment (data and results stay)
 	rm -rf $(VENV)
 
@@ -58,12 +69,12 @@ $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.requirements: requirements.txt $(VENV)/.python
-	python -m pip install --quiet --requirement $<
+$(VENV)/.requirements: requirements.lock $(VENV)/.python
+	python -m pip install --quiet --require-hashes --requirement $<
 	@touch $@
 
-$(VENV)/.requirements-dev: requirements-dev.txt $(VENV)/.requirements
-	python -m pip install --quiet --requirement $<
+$(VENV)/.requirements-dev: requirements-dev.lock $(VENV)/.requirements
+	python -m pip install --quiet --require-hashes --requirement $<
 	@touch $@
 
 $(VENV)/.requirements-peers: requirements-peers.txt $(VENV)/.requirements

@@ -1,6 +1,7 @@
 """params.yaml as frozen dataclasses: what is unknown, missing, of a wrong type or out of range is refused."""
 
 import math
+import reprlib
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -188,6 +189,16 @@ def load(path: Path = Path("params.yaml"), datasets: Path = Path("src/datasets.y
     return params
 
 
+# A few lines of YAML can stand for billions of values: no more of them is shown than anyone reads.
+_repr = reprlib.Repr()
+_repr.maxlevel, _repr.maxlist, _repr.maxdict = 2, 12, 12
+_repr.maxstring = _repr.maxlong = _repr.maxother = 500
+
+
+def _shown(value: Any) -> str:
+    return _repr.repr(value)
+
+
 class _Loader(yaml.SafeLoader):
     """YAML without duplicate keys, of which the plain loader takes the last and says nothing."""
 
@@ -207,14 +218,16 @@ def _mapping(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: not valid YAML: {reason}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid YAML: nested too deeply") from None
     if not isinstance(value, dict):
-        raise ConfigError(f"{path}: must hold keys and values, found {value!r}")
+        raise ConfigError(f"{path}: must hold keys and values, found {_shown(value)}")
     return value
 
 
 def _require(valid: bool, key: str, value: object, choices: Mapping[str, Any]) -> None:
     if not valid:
-        raise ConfigError(f"params.yaml: {key} is {value!r}; allowed: {', '.join(map(str, choices))}")
+        raise ConfigError(f"params.yaml: {key} is {_shown(value)}; allowed: {', '.join(map(str, choices))}")
 
 
 def _build(kind: Any, value: Any, key: str) -> Any:
@@ -272,4 +285,4 @@ def _build_scalar(kind: type, value: Any, key: str) -> Any:
 
 
 def _wrong(key: str, value: Any, allowed: str) -> ConfigError:
-    return ConfigError(f"params.yaml: {key or 'the file'} is {value!r}; allowed: {allowed}")
+    return ConfigError(f"params.yaml: {key or 'the file'} is {_shown(value)}; allowed: {allowed}")

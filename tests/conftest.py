@@ -1,6 +1,7 @@
 """Fixtures and helpers that several test files share."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,14 @@ def image_set(tmp_path: Path) -> Path:
     """A folder with 300 training and 100 test images."""
     write_set(tmp_path / "set", 300, 100)
     return tmp_path / "set"
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The scratch clone, shared by all: who changes it puts back what was there."""
+    import scratch  # which needs this file
+
+    return scratch.make(tmp_path_factory.mktemp("smoke"))
 
 
 def weights(network: nn.Module) -> list[Tensor]:

@@ -2,12 +2,15 @@
 
 import dataclasses
 import functools
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from conftest import ROOT
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from src import config
 
@@ -181,10 +184,21 @@ def test_a_missing_key_is_refused_by_its_name(tmp_path: Path, key: str) -> None:
         ("seed: 2021-13-45\n", "not valid YAML: "),
         ("seed: 0\nloss: gan\nseed: 1\n", "not valid YAML: seed stands there twice"),
         ("seed: !!python/object/apply:os.getcwd []\n", "not valid YAML: "),
+        ("seed: " + 5000 * "{a: ", "not valid YAML: nested too deeply"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str, message: str) -> None:
     assert refusal(tmp_path, text).startswith(f"{tmp_path}/params.yaml: {message}")
+
+
+def test_a_value_that_stands_for_billions_is_shown_in_part(tmp_path: Path) -> None:
+    bomb: Any = "x"
+    for _ in range(40):
+        bomb = [bomb] * 9  # safe_dump writes each as a reference to the one before
+    found = refusal(tmp_path, edited("seed", bomb))
+    assert found.startswith("params.yaml: seed is [[")
+    assert found.endswith("; allowed: a whole number")
+    assert len(found) < 1000
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
@@ -200,3 +214,59 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         config.load(tmp_path / "nowhere.yaml", TABLE)
     with pytest.raises(config.ConfigError, match=r"table\.yaml: no such file"):
         config.load(ROOT / "params.yaml", tmp_path / "table.yaml")
+
+
+# Anything at all
+
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_subnormal=False)
+    | st.text(max_size=8)
+    | st.dates()
+)
+anything = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(scalars, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def loads_or_says_why(path: Path) -> None:
+    with suppress(config.ConfigError):
+        config.load(path, TABLE)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=st.sampled_from([*SHIPPED, *LEAVES]), value=anything)
+def test_with_anything_at_any_place_it_loads_or_says_why(tmp_path: Path, key: str, value: Any) -> None:
+    text = yaml.safe_dump(edited(key, value), allow_unicode=True, sort_keys=False)
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    loads_or_says_why(tmp_path / "params.yaml")
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60)
+    | anything.map(yaml.safe_dump)
+)
+def test_of_any_text_it_says_why(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(config.ConfigError):
+        config.load(tmp_path / "params.yaml", TABLE)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    position=st.integers(0, 4000),
+    cut=st.integers(0, 40),
+    new=st.text(st.characters(codec="ascii"), max_size=6),
+)
+def test_with_any_edit_of_the_shipped_text_it_loads_or_says_why(
+    tmp_path: Path, position: int, cut: int, new: str
+) -> None:
+    shipped = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(shipped[:position] + new + shipped[position + cut :])
+    loads_or_says_why(tmp_path / "params.yaml")

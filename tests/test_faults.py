@@ -1,0 +1,184 @@
+"""The real pipeline is killed, starved and disturbed while it runs, and ends with the same bytes."""
+
+import os
+import random
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from scratch import STAGES, Clone, ran
+
+from src import files
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(sys.platform != "linux", reason="finds the processes to kill in /proc"),
+]
+
+KILLS = 24
+
+
+def results(clone: Clone) -> dict[str, dict[str, str]]:
+    """The hashes of all that each stage wrote, as DVC recorded them."""
+    return {
+        stage: {out["path"]: out["md5"] for out in locked["outs"]} for stage, locked in clone.locked().items()
+    }
+
+
+def another(clone: Clone, path: Path) -> Clone:
+    """A clone of the clone that nothing has run in yet, and whose stages write a checkpoint at each step."""
+    clone.run("git", "clone", "-q", str(clone.path), str(path))
+    (path / "dvc.lock").unlink()
+    shutil.rmtree(path / "metrics")
+    code = (path / "src/resume.py").read_text()
+    assert "SECONDS = 20.0" in code
+    (path / "src/resume.py").write_text(code.replace("SECONDS = 20.0", "SECONDS = 0.0"))
+    return Clone(path, Path(clone.env["DATASET_FOLDER"]))
+
+
+def start(clone: Clone) -> subprocess.Popen[str]:
+    """`dvc repro` in a session of its own."""
+    return subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=clone.path,
+        env=clone.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def stages_of(clone: Clone) -> dict[int, str]:
+    """Running stages of a clone: process and name."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (process / "cmdline").read_bytes().decode().split("\0")
+            if command[1:2] == ["-m"] and (process / "cwd").resolve() == clone.path.resolve():
+                found[int(process.name)] = command[2].removeprefix("stages.")
+    return found
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(clone: Clone, tmp_path: Path) -> None:
+    victim = another(clone, tmp_path / "Zufälle und Leerzeichen")
+    rng, hit, resumed = random.Random(0), Counter[str](), 0
+    for number in range(200):
+        running = start(victim)
+        kill = number < KILLS
+        if kill:
+            # Early ones hit the start of a stage, late ones the stages after it and what DVC does between.
+            with suppress(subprocess.TimeoutExpired):
+                running.wait(timeout=rng.uniform(1, 12))
+            at_work = stages_of(victim)
+            hit[next(iter(at_work.values()), "dvc")] += running.poll() is None
+            who = rng.choice(["dvc", "stage", "all"])
+            if who == "stage" and at_work:
+                with suppress(ProcessLookupError):
+                    os.kill(next(iter(at_work)), signal.SIGKILL)
+            elif who == "all":
+                with suppress(ProcessLookupError):
+                    os.killpg(running.pid, signal.SIGKILL)
+            else:
+                running.kill()
+        said = running.communicate()[0]
+        resumed += said.count("going on where it was cut off")
+        assert "Traceback" not in said, said
+        deadline = time.monotonic() + 30
+        while stages_of(victim):  # they end with dvc
+            assert time.monotonic() < deadline, stages_of(victim)
+            time.sleep(0.05)
+        if "Unable to read RWLock-file" in said:  # see docs/recovery.md
+            (victim.path / ".dvc/tmp/rwlock").unlink()
+        elif not kill:
+            assert running.returncode == 0, said
+            break
+    print(f"killed {hit.total()} times: {dict(hit)}; {resumed} times a stage went on from a checkpoint")
+    assert hit.total() >= 20
+    assert results(victim) == results(clone)
+    assert not list((victim.path / ".checkpoints").rglob("*.safetensors"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 200 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", str(disk)]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("only root may mount a small file system")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leaves no byte free, and says where all went."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"\0" * 4096)
+    return ballast
+
+
+def test_on_a_full_disk_each_stage_says_so_and_keeps_what_was_there(clone: Clone, small_disk: Path) -> None:
+    victim = another(clone, small_disk / "clone")
+    victim.run("dvc", "repro")
+    before = results(victim)
+    assert before == results(clone)
+    victim.env["TMPDIR"] = str(small_disk)
+    commands = {
+        name: stage["cmd"]
+        for name, stage in yaml.safe_load((victim.path / "dvc.yaml").read_text())["stages"].items()
+    }
+    assert set(commands) == set(STAGES)
+    for name, command in commands.items():
+        ballast = fill(small_disk)
+        said = victim.run(*shlex.split(command), ok=False)
+        ballast.unlink()
+        assert re.search("error: No space left on device: .*free some disk space", said), f"{name}: {said}"
+        assert "Traceback" not in said, f"{name}: {said}"
+        assert "up to date" in victim.run("dvc", "status"), name
+    assert ran(victim.run("dvc", "repro")) == set()
+    assert results(victim) == before
+
+
+def test_of_two_at_once_one_waits_or_says_that_it_can_not(clone: Clone, tmp_path: Path) -> None:
+    victim = another(clone, tmp_path / "clone")
+    both = [start(victim), start(victim)]
+    said = [running.communicate()[0] for running in both]
+    assert any(running.returncode == 0 for running in both), said
+    for running, words in zip(both, said, strict=True):
+        assert "Traceback" not in words
+        assert running.returncode == 0 or re.search("is in use by|Unable to acquire lock|is busy", words), (
+            words
+        )
+    assert "up to date" in victim.run("dvc", "repro")
+    assert results(victim) == results(clone)
+
+
+def test_outputs_taken_away_and_files_damaged_are_noticed_and_made_again(
+    clone: Clone, tmp_path: Path
+) -> None:
+    victim = another(clone, tmp_path / "clone")
+    victim.run("dvc", "repro")
+    before = results(victim)
+    running = start(victim)
+    running.communicate()
+    shutil.rmtree(victim.path / "data/synthetic")
+    (victim.path / "models/generator.safetensors").unlink()
+    (victim.path / "models/generator.safetensors").write_bytes(b"")
+    quality = victim.path / "metrics/quality.json"
+    quality.write_text(quality.read_text()[:40])
+    victim.run("dvc", "repro")
+    assert results(victim) == before
+    assert files.read_json(quality)["fid"] > 0
