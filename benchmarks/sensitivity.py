@@ -8,6 +8,7 @@ docs/sensitivity.csv and docs/sample_size.csv, and a picture of each.
 
 import argparse
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from src.scores import Judges
 from src.seeding import generator_for, set_up
 
 SIZES = [500, 1000, 2000, 5000, 10_000]
+CHOICES = 5  # random ones of each number of images: MNIST's first test images are easier than its last
 Fault = Callable[[LabelledImages, float, torch.Generator], LabelledImages]
 
 
@@ -85,10 +87,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     judges = Judges(extractor=extractor, trained=extractor, classifier=None)
 
-    def score(data: LabelledImages, size: int = n) -> dict[str, float]:
+    def score(data: LabelledImages, reference: Tensor = test.images[:n]) -> dict[str, float]:
+        count = len(reference)
         return scores.measure(
-            quality.embed(extractor, test.images[:size]),
-            judges.look(data.images[:size], data.labels[:size]),
+            quality.embed(extractor, reference),
+            judges.look(data.images[:count], data.labels[:count]),
             neighbours=params.evaluate.neighbours,
             splits=params.evaluate.splits,
             seed=params.seed,
@@ -108,8 +111,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     columns = ["fault", "level", *worst]
     files.write_csv(args.output / "sensitivity.csv", columns, [*rows, ("pixels", 0, *worst.values())])
-    sizes = [(size, *score(validation, size).values()) for size in tqdm(SIZES, desc="sample size")]
-    files.write_csv(args.output / "sample_size.csv", ["images", *worst], sizes)
+    sizes = []
+    for size, choice in tqdm(list(product(SIZES, range(CHOICES))), desc="sample size"):
+        chosen = [torch.randperm(len(data.images), generator=rng)[:size] for data in (test, validation)]
+        part = LabelledImages(validation.images[chosen[1]], validation.labels[chosen[1]])
+        sizes.append((size, choice, *score(part, test.images[chosen[0]]).values()))
+    files.write_csv(args.output / "sample_size.csv", ["images", "choice", *worst], sizes)
     plots.write_figure(args.output / "sensitivity.png", reactions(found, worst))
     plots.write_figure(args.output / "sample_size.png", biases(sizes, list(worst)))
 
@@ -135,11 +142,13 @@ def reactions(found: dict[str, list[list[float]]], worst: dict[str, float]) -> F
 
 
 def biases(sizes: Sequence[tuple[float, ...]], names: list[str]) -> Figure:
-    """One chart a distance: real against real images, over their number."""
+    """One chart a distance: real against real images, over their number, for each choice of them."""
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     shown = ("fid", "fid_infinity", "kid", "recall")
     for axes, name in zip(figure.subplots(1, 4), shown, strict=True):
-        axes.plot([row[0] for row in sizes], [row[1 + names.index(name)] for row in sizes], marker="o")
+        for choice in range(CHOICES):
+            rows = [row for row in sizes if row[1] == choice]
+            axes.plot([row[0] for row in rows], [row[2 + names.index(name)] for row in rows], marker=".")
         axes.set_title(f"{name}, real against real")
         axes.set_xscale("log")
         axes.set_xlabel("images on each side")
