@@ -36,13 +36,13 @@ def results(clone: Clone) -> dict[str, dict[str, str]]:
 
 
 def another(clone: Clone, path: Path) -> Clone:
-    """A clone of the clone that nothing has run in yet, and whose stages write a checkpoint at each step."""
+    """A clone of the clone that nothing has run in yet, and whose stages write checkpoints often."""
     clone.run("git", "clone", "-q", str(clone.path), str(path))
     (path / "dvc.lock").unlink()
     shutil.rmtree(path / "metrics")
     code = (path / "src/resume.py").read_text()
     assert "SECONDS = 20.0" in code
-    (path / "src/resume.py").write_text(code.replace("SECONDS = 20.0", "SECONDS = 0.0"))
+    (path / "src/resume.py").write_text(code.replace("SECONDS = 20.0", "SECONDS = 0.2"))
     return Clone(path, Path(clone.env["DATASET_FOLDER"]))
 
 
@@ -77,28 +77,42 @@ def stages_of(clone: Clone) -> dict[int, str]:
     return found
 
 
+def strike(
+    clone: Clone, running: subprocess.Popen[str], rng: random.Random, spared: str | None
+) -> str | None:
+    """Kills DVC, its stage or both at a random moment; says what was at work, None if all had ended."""
+    deadline = time.monotonic() + 60
+    while running.poll() is None and time.monotonic() < deadline:
+        if set(stages_of(clone).values()) - {spared}:
+            break
+        time.sleep(0.05)
+    with suppress(subprocess.TimeoutExpired):
+        running.wait(timeout=rng.uniform(0, 4))
+    at_work = stages_of(clone)
+    if running.poll() is not None:
+        return None
+    who = rng.choice(["dvc", "stage", "all"])
+    with suppress(ProcessLookupError):  # ended just now
+        if who == "stage" and at_work:
+            os.kill(next(iter(at_work)), signal.SIGKILL)
+        elif who == "all":
+            os.killpg(running.pid, signal.SIGKILL)
+        else:
+            running.kill()
+    return next(iter(at_work.values()), "dvc")
+
+
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(clone: Clone, tmp_path: Path) -> None:
     victim = another(clone, tmp_path / "Zufälle und Leerzeichen")
-    rng, hit, resumed, whole = random.Random(0), Counter[str](), 0, 0
-    for _ in range(200):
+    rng, resumed, whole = random.Random(0), 0, 0
+    hit: list[str] = []
+    while True:
         running = start(victim)
-        kill = hit.total() < KILLS
+        kill = len(hit) < KILLS
         if kill:
-            # Some hit a stage that has just begun, others what DVC does between two of them.
-            with suppress(subprocess.TimeoutExpired):
-                running.wait(timeout=rng.uniform(1, 8))
-            at_work = stages_of(victim)
-            if running.poll() is None:
-                hit[next(iter(at_work.values()), "dvc")] += 1
-            who = rng.choice(["dvc", "stage", "all"])
-            if who == "stage" and at_work:
-                with suppress(ProcessLookupError):
-                    os.kill(next(iter(at_work)), signal.SIGKILL)
-            elif who == "all":
-                with suppress(ProcessLookupError):
-                    os.killpg(running.pid, signal.SIGKILL)
-            else:
-                running.kill()
+            # Mostly another stage than the last time, so that all get their turn.
+            struck = strike(victim, running, rng, hit[-1] if hit and rng.random() < 0.8 else None)
+            hit += [struck] if struck else []
         said = running.communicate()[0]
         resumed += said.count("going on where it was cut off")
         assert "Traceback" not in said, said
@@ -116,9 +130,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(clone: Clone, tmp_path
             forget(victim)  # all finished before there were enough kills: once more from the start
         else:
             assert kill, said
-    print(f"killed {hit.total()} times in {whole} runs: {dict(hit)}; {resumed} times from a checkpoint")
-    assert hit.total() == KILLS
-    assert len(hit) > 5
+    print(f"killed {KILLS} times in {whole} runs: {dict(Counter(hit))}; {resumed} times from a checkpoint")
+    assert len(set(hit)) > 5
     assert not list((victim.path / ".checkpoints").rglob("*.safetensors"))
 
 
@@ -160,7 +173,7 @@ def test_on_a_full_disk_each_stage_says_so_and_keeps_what_was_there(clone: Clone
         ballast = fill(small_disk)
         said = victim.run(*shlex.split(command), ok=False)
         ballast.unlink()
-        assert re.search("error: No space left on device: .*free some disk space", said), f"{name}: {said}"
+        assert re.search("error: No space left on device.*free some disk space", said), f"{name}: {said}"
         assert "Traceback" not in said, f"{name}: {said}"
         victim.run("dvc", "checkout", "data/raw")
         assert "up to date" in victim.run("dvc", "status"), name
