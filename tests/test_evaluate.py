@@ -13,6 +13,7 @@ from PIL import Image
 from src import checkpoints, files, images, networks, supervised
 from src.config import Supervised
 from src.errors import PipelineError
+from src.resume import Checkpoint
 from stages import evaluate
 
 QUICK = Supervised(width=4, epochs=3, batch_size=50, learning_rate=0.01, shift=0)
@@ -35,7 +36,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("extractor", "classifier"):
         network = networks.build("conv-classifier", seed=len(name), width=4)
         rng = torch.Generator().manual_seed(0)
-        supervised.fit(network, train, QUICK, rng=rng, title=name)
+        supervised.fit(network, train, QUICK, rng=rng, title=name, checkpoint=Checkpoint(None))
         checkpoints.write(folder / f"{name}.safetensors", network)
     return folder
 
