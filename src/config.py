@@ -101,6 +101,7 @@ class Thresholds:
     max_class_kl: Annotated[float, Bounds(0, 10)]
     min_diversity: Annotated[float, Bounds(0, 10)]
     min_precision: Annotated[float, Bounds(0, 1)]
+    max_fid_left: Annotated[float, Bounds(0, 1000)]
     allow_failed: bool
 
 

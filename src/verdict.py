@@ -20,32 +20,38 @@ def judge(
     class_kl: float,
     diversity: float,
     precision: float,
+    fid_left: float,
     exhausted: bool,
     non_finite: bool,
     thresholds: Thresholds,
 ) -> Verdict:
     """Judges a run by the last check of its moving average.
 
-    Diverged: a step was not finite a second time, or next to no image looks real. Collapsed: images look
-    real enough, but classes are missing or rare, or those of a class are all alike. Converged: neither, and
-    the score had stopped improving; a run that fails or uses up its images first has not converged.
+    Diverged: a step was not finite a second time, next to no image looks real, or all together are hardly
+    nearer to real ones than those of the untrained generator. Collapsed: not that, but classes are missing
+    or rare, or those of a class are all alike. Converged: neither, and the score had stopped improving; a
+    run that fails or uses up its images first has not converged.
 
     Args:
         classes: Classes that the images cover.
         class_kl: Distance of the class histogram to the uniform one, in nats.
         diversity: Variance of features within a class, over that of real images.
-        precision: Fraction of images that lie among real ones in feature space.
+        precision: Fraction of images that lie among real ones in feature space. A single odd picture can lie
+            within the reach of a single odd digit, so this alone does not tell.
+        fid_left: FID as a part of the untrained generator's, 1 where nothing has been learnt.
         exhausted: Whether the best score is older than the patience.
         non_finite: Whether training gave up at a step that was not finite.
         thresholds: From where on a run has failed.
     """
     if non_finite:
         return Verdict(0, 1, 0, ("a loss or gradient was NaN or infinite twice",))
-    if precision < thresholds.min_precision:
-        return Verdict(
-            0, 1, 0, (f"precision {precision:.3f} is below verdict.min_precision {thresholds.min_precision}",)
-        )
     reasons = []
+    if precision < thresholds.min_precision:
+        reasons.append(f"precision {precision:.3f} is below verdict.min_precision {thresholds.min_precision}")
+    if fid_left > thresholds.max_fid_left:
+        reasons.append(f"fid_left {fid_left:.3f} is above verdict.max_fid_left {thresholds.max_fid_left}")
+    if reasons:
+        return Verdict(0, 1, 0, tuple(reasons))
     if classes < thresholds.min_classes:
         reasons.append(f"{classes:.0f} classes are fewer than verdict.min_classes {thresholds.min_classes}")
     if class_kl > thresholds.max_class_kl:

@@ -28,13 +28,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name in ("curves", "checks")
     )
     last = checks[-1]
+    fid_left = last["fid"] / checks[0]["fid"]  # the first is of the untrained generator
     found = verdict.judge(
         **{name: last[name] for name in ("classes", "class_kl", "diversity", "precision")},
+        fid_left=fid_left,
         exhausted=end["exhausted"],
         non_finite=end["non_finite"],
         thresholds=params.verdict,
     )
-    metrics = last | curves[-1] | {"validation_fid": last["fid"]}
+    metrics = last | curves[-1] | {"validation_fid": last["fid"], "fid_left": fid_left}
     del metrics["fid"]  # evaluate's, of another n and reference, has that name
     metrics |= {name: int(metrics[name]) for name in ("images_seen", "classes")}
     best = end["best"]

@@ -8,13 +8,19 @@ from src import verdict
 from src.config import Thresholds
 
 THRESHOLDS = Thresholds(
-    min_classes=10, max_class_kl=0.1, min_diversity=0.5, min_precision=0.05, allow_failed=False
+    min_classes=10,
+    max_class_kl=0.1,
+    min_diversity=0.5,
+    min_precision=0.05,
+    max_fid_left=0.75,
+    allow_failed=False,
 )
 GOOD: dict[str, Any] = {
     "classes": 10,
     "class_kl": 0.01,
     "diversity": 0.9,
     "precision": 0.8,
+    "fid_left": 0.01,
     "exhausted": False,
     "non_finite": False,
 }
@@ -53,6 +59,13 @@ def test_images_that_look_like_nothing_mean_divergence_and_not_collapse() -> Non
     assert judge(precision=0.05) == (0, 0, 0, ())
     found = judge(precision=0.04, classes=1, diversity=0.0, exhausted=True)
     assert found == (0, 1, 0, ("precision 0.040 is below verdict.min_precision 0.05",))
+
+
+def test_images_no_nearer_to_real_ones_than_before_mean_divergence_however_real_one_picture_looks() -> None:
+    assert judge(fid_left=0.75) == (0, 0, 0, ())
+    found = judge(fid_left=0.76, precision=1.0, classes=1, diversity=0.0)
+    assert found == (0, 1, 0, ("fid_left 0.760 is above verdict.max_fid_left 0.75",))
+    assert len(judge(fid_left=1.5, precision=0.0).reasons) == 2
 
 
 def test_a_run_given_up_at_a_step_that_was_not_finite_diverged_whatever_it_looked_like() -> None:
