@@ -43,6 +43,7 @@ def manifest(
     dataset: str,
     loss: str,
     recipe: Mapping[str, Any],
+    environment: Mapping[str, Any],
     seed: int,
     real_images: int,
     generator_sha256: str,
@@ -57,6 +58,7 @@ def manifest(
         dataset: The real data set.
         loss: The row of recipes.
         recipe: That row.
+        environment: What drew the images, and on what.
         seed: The run's seed.
         real_images: Real images, each with its label, that the generator was trained on.
         generator_sha256: Of the generator's file.
@@ -73,6 +75,7 @@ def manifest(
         "class_counts": dict(class_counts),
         "counts": {split: sum(counts) for split, counts in class_counts.items()},
         "dataset": dataset,
+        "environment": dict(environment),
         "generator_sha256": generator_sha256,
         "labels": labels,
         "loss": loss,

@@ -61,6 +61,20 @@ def set_up(device: str, threads: int) -> torch.device:
     return torch.device(device)
 
 
+def environment(device: torch.device) -> dict[str, object]:
+    """What the last bits of a result depend on beside code, parameters and data: what ran, and on what."""
+    if device.type == "cuda":
+        processor = torch.cuda.get_device_name(device)
+    else:
+        processor = torch.backends.cpu.get_cpu_capability()  # the vector instructions that torch uses
+    return {
+        "torch": torch.__version__.partition("+")[0],  # without the build, which changes no CPU's numbers
+        "device": device.type,
+        "processor": processor,
+        "threads": torch.get_num_threads(),
+    }
+
+
 def _keep_freed_memory() -> None:
     """Lets glibc keep what is freed: handed back, each large tensor's memory would be zeroed anew."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None

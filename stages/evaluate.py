@@ -15,7 +15,7 @@ from src import checkpoints, config, files, inception, networks, pictures, score
 from src.errors import PipelineError, run
 from src.pictures import Pictures
 from src.scores import Judges, Sample
-from src.seeding import generator_for, set_up
+from src.seeding import environment, generator_for, set_up
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -76,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.manifest:
         own = files.sha256(args.extractor)
         protocol = {
+            "environment": environment(device),
             "extractor": settings.extractor,
             "extractor_sha256": own if judges.extractor is trained else inception.SHA256,
             "labels_extractor_sha256": own,

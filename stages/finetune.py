@@ -13,7 +13,7 @@ from torch import nn
 
 from src import checkpoints, config, files, images, networks, resume, supervised
 from src.errors import PipelineError, run
-from src.seeding import generator_for, set_up, stream_seed
+from src.seeding import environment, generator_for, set_up, stream_seed
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -67,8 +67,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                     title=f"{arm}, {count} labels, {replicate + 1}/{settings.replicates}",
                     checkpoint=checkpoint,
                 )
-                rows.append((count, replicate, arm, 1 - supervised.accuracy(network, test)))
-        files.write_csv(args.result, ["labels", "replicate", "arm", "test_error"], rows)
+                error = 1 - supervised.accuracy(network, test)
+                rows.append((count, replicate, arm, error, *environment(device).values()))
+        columns = ["labels", "replicate", "arm", "test_error", *environment(device)]
+        files.write_csv(args.result, columns, rows)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from src import card, checkpoints, config, files, idx, images, networks, plots, resume, sampling, supervised
 from src.errors import run
-from src.seeding import generator_for, set_up, stream_seed
+from src.seeding import environment, generator_for, set_up, stream_seed
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -79,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 dataset=params.dataset,
                 loss=params.loss,
                 recipe=asdict(params.recipe),
+                environment=environment(device),
                 seed=params.seed,
                 real_images=len(train.images),
                 generator_sha256=files.sha256(args.generator),

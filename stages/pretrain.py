@@ -10,7 +10,7 @@ from pathlib import Path
 
 from src import checkpoints, config, files, images, networks, resume, supervised
 from src.errors import run
-from src.seeding import generator_for, set_up, stream_seed
+from src.seeding import environment, generator_for, set_up, stream_seed
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -58,7 +58,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         checkpoints.write(args.classifier, trained[0])
         with files.folder(args.results) as folder:
-            files.write_csv(folder / "accuracy.csv", ["images", "replicate", "test_accuracy"], accuracies)
+            ran = environment(device)
+            columns = ["images", "replicate", "test_accuracy", *ran]
+            rows = [(*row, *ran.values()) for row in accuracies]
+            files.write_csv(folder / "accuracy.csv", columns, rows)
             predictions = supervised.predict(trained[0], test.images)
             confusion = zip(test.labels.tolist(), predictions.tolist(), strict=True)
             files.write_csv(folder / "confusion.csv", ["actual", "predicted"], confusion)

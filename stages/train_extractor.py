@@ -9,7 +9,7 @@ from pathlib import Path
 
 from src import checkpoints, config, files, images, networks, resume, supervised
 from src.errors import run
-from src.seeding import generator_for, set_up, stream_seed
+from src.seeding import environment, generator_for, set_up, stream_seed
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         test = images.read(args.data, "test").to(device)
         checkpoints.write(args.extractor, extractor)
-        files.write_json(args.result, {"test_accuracy": supervised.accuracy(extractor, test)})
+        result = {"test_accuracy": supervised.accuracy(extractor, test), "environment": environment(device)}
+        files.write_json(args.result, result)
 
 
 if __name__ == "__main__":

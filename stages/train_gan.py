@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from src import adversarial, checkpoints, config, files, gan, images, networks, plots, resume, watch
 from src.errors import run
-from src.seeding import set_up
+from src.seeding import environment, set_up
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -79,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             files.write_csv(folder / "checks.csv", watch.Check._fields, watching.checks)
             end = {"stopped": stopped, "non_finite": non_finite, "retries": training.retries}
             end |= {"exhausted": watching.exhausted, "best": watching.best._asdict()}
+            end |= {"environment": environment(device)}
             files.write_json(folder / "end.json", end)
             for percent, picture in watching.grids.items():
                 plots.write_grey(folder / "samples" / f"{percent:03d}_percent.png", picture)

@@ -64,25 +64,46 @@ def test_spread_is_mean_and_sample_deviation_of_the_rows_picked() -> None:
     assert found == {"e": pytest.approx(0.35), "e_std": pytest.approx(0.1914854)}
 
 
+WHERE = '{"torch": "2.0", "device": "cuda", "processor": "Some GPU", "threads": 3}'
+
+
+def ran(header: str, *rows: str) -> str:
+    """A stage's table, made on two threads of a processor."""
+    columns = f"{header},torch,device,processor,threads"
+    return "\n".join([columns, *(f"{row},2.1,cpu,AVX2,2" for row in rows), ""])
+
+
 @pytest.fixture
 def finished(tmp_path: Path) -> Path:
     """What the stages before the report leave, made by hand."""
     texts = {
-        "results/extractor.json": '{"test_accuracy": 0.99}',
+        "results/extractor.json": '{"test_accuracy": 0.99, "environment": ' + WHERE + "}",
         "results/gan/curves.csv": "images_seen,d_loss,g_loss,real_score,fake_score,d_gradient,g_gradient\n"
         "100,1.5,0.5,2.0,-2.0,3.0,4.0\n200,1.25,0.75,1.0,-1.0,5.0,6.0\n",
         "results/gan/checks.csv": "images_seen,fid,classes,class_kl,diversity,precision,recall,"
         "train_score,heldout_score\n0,99.5,3,1.5,0.0,0.0,0.0,0.0,0.0\n"
         "100,2.5,10,0.01,0.9,0.8,0.7,0.5,0.25\n200,3.5,10,0.02,0.8,0.75,0.6,0.5,0.125\n",
         "results/gan/end.json": '{"stopped": "all images were seen", "non_finite": false, "retries": 1, '
-        '"exhausted": false, "best": {"images_seen": 100, "fid": 2.5}}',
-        "data/synthetic/manifest.json": '{"labels": {"real_labels_seen": 50000}}',
-        "results/pretrain/accuracy.csv": "images,replicate,test_accuracy\nsynthetic,0,0.8\nsynthetic,1,0.9\n",
-        "results/pretrain_real/accuracy.csv": "images,replicate,test_accuracy\nreal,0,0.95\nreal,1,0.97\n",
-        "results/finetune.csv": "labels,replicate,arm,test_error\n"
-        "100,0,pretrained,0.125\n100,1,pretrained,0.125\n20,0,pretrained,0.25\n20,1,pretrained,0.5\n",
-        "results/finetune_scratch.csv": "labels,replicate,arm,test_error\n"
-        "100,0,scratch,0.25\n100,1,scratch,0.75\n20,0,scratch,0.5\n20,1,scratch,0.5\n",
+        '"exhausted": false, "best": {"images_seen": 100, "fid": 2.5}, "environment": ' + WHERE + "}",
+        "results/quality_manifest.json": '{"environment": ' + WHERE + "}",
+        "data/synthetic/manifest.json": '{"labels": {"real_labels_seen": 50000}, "environment": '
+        + WHERE
+        + "}",
+        "results/pretrain/accuracy.csv": ran(
+            "images,replicate,test_accuracy", "synthetic,0,0.8", "synthetic,1,0.9"
+        ),
+        "results/pretrain_real/accuracy.csv": ran(
+            "images,replicate,test_accuracy", "real,0,0.95", "real,1,0.97"
+        ),
+        "results/finetune.csv": ran(
+            "labels,replicate,arm,test_error",
+            *("100,0,pretrained,0.125", "100,1,pretrained,0.125", "20,0,pretrained,0.25"),
+            "20,1,pretrained,0.5",
+        ),
+        "results/finetune_scratch.csv": ran(
+            "labels,replicate,arm,test_error",
+            *("100,0,scratch,0.25", "100,1,scratch,0.75", "20,0,scratch,0.5", "20,1,scratch,0.5"),
+        ),
     }
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +149,14 @@ def test_the_report_sums_up_what_the_stages_found(finished: Path, monkeypatch: p
         ("100", "scratch", 0.5),
     ]
     assert float(curve[3]["std"]) == pytest.approx(0.5 * root_half)
+    found = (finished / "metrics" / "environment.csv").read_text().splitlines()
+    assert found[0] == "stage,torch,device,processor,threads"
+    elsewhere, here = "2.0,cuda,Some GPU,3", "2.1,cpu,AVX2,2"
+    assert found[1:] == [
+        *(f"evaluate,{elsewhere}", f"finetune,{here}", f"finetune_scratch,{here}", f"generate,{elsewhere}"),
+        *(f"pretrain,{here}", f"pretrain_real,{here}", f"train_extractor,{elsewhere}"),
+        f"train_gan,{elsewhere}",
+    ]
     for path in (finished / "metrics").glob("*.png"):
         with Image.open(path) as image:
             image.load()
@@ -160,7 +189,8 @@ def test_the_verdict_comes_with_the_last_numbers_and_the_best_ones(
 ) -> None:
     assert judge(finished, monkeypatch) == {
         "images_seen": 200, "d_loss": 1.25, "g_loss": 0.75, "real_score": 1.0, "fake_score": -1.0,
-        "d_gradient": 5.0, "g_gradient": 6.0, "validation_fid": 3.5, "classes": 10, "class_kl": 0.02,
+        "d_gradient": 5.0, "g_gradient": 6.0, "validation_fid": 3.5, "fid_left": 3.5 / 99.5,
+        "classes": 10, "class_kl": 0.02,
         "diversity": 0.8, "precision": 0.75, "recall": 0.6, "train_score": 0.5, "heldout_score": 0.125,
         "best_images_seen": 100, "best_validation_fid": 2.5, "retries": 1,
         "collapsed": 0, "diverged": 0, "converged": 0,
@@ -174,6 +204,7 @@ def test_the_verdict_comes_with_the_last_numbers_and_the_best_ones(
     [
         ({"checks": ("10,0.02,", "9,0.02,")}, "collapsed", r"collapsed: 9 classes are fewer"),
         ({"checks": ("0.8,0.75,", "0.8,0.01,")}, "diverged", r"diverged: precision 0\.010 is below"),
+        ({"checks": ("200,3.5,", "200,99.4,")}, "diverged", r"diverged: fid_left 0\.999 is above"),
         ({"end": ('finite": false', 'finite": true')}, "diverged", r"diverged: a loss or gradient was NaN"),
     ],
 )
