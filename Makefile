@@ -6,7 +6,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-faults lint format benchmark compare sensitivity peers experiments lock clean
+.PHONY: help setup repro test test-faults lint format benchmark compare sensitivity peers experiments recover lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ experiments: $(VENV)/.requirements ## one table of the experiments on this commi
 	dvc exp show --only-changed --no-pager --md --sort-by fid --drop '(models|data|stages|src|results)/'\
 '|(Created|State|Executor|.*_(std|score|loss|max|min|floor|real|seen|accuracy))$$'\
 '|error_scratch|error_pretrained_(10|1000|50000)$$'
+
+recover: $(VENV)/.requirements ## after a kill: mend what is safe to mend, and name the rest (docs/recovery.md)
+	python -m stages.recover
 
 # For Linux, macOS and Windows, Python 3.11 and newer: what differs between them carries a condition.
 LOCK := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-config \

@@ -55,7 +55,7 @@ def test_there_is_something_to_look_at() -> None:
 
 def test_every_stage_has_its_file_and_every_file_its_stage() -> None:
     files = {name.removeprefix("stages.") for name in modules("stages")}
-    assert files - {"summary"} == {script(name) for name in STAGES}
+    assert files - {"recover", "summary"} == {script(name) for name in STAGES}
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -288,7 +288,7 @@ def test_nothing_is_frozen_or_run_for_ever() -> None:
     assert not keys(DVC) & {"frozen", "persist", "always_changed", "foreach", "matrix", "vars"}
 
 
-@pytest.mark.parametrize("name", [*STAGES, "summary"])
+@pytest.mark.parametrize("name", [*STAGES, "recover", "summary"])
 def test_a_stage_explains_its_arguments(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         importlib.import_module(f"stages.{script(name)}").main(["--help"])
