@@ -174,8 +174,9 @@ def _lock(folder: Path) -> int | None:
         except OSError:  # a network file system without locks
             os.close(lock)
             return None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    with suppress(OSError):  # a full disk: the name is a courtesy, the lock is the kernel's
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
     return lock
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 from conftest import ROOT, write_set
@@ -52,15 +53,18 @@ TINY = {
 class Clone:
     """A clone with commands run in it, without network, as a user with a name and an e-mail address."""
 
-    def __init__(self, path: Path, data: Path) -> None:
+    def __init__(self, path: Path, data: Path, user: int | None = None) -> None:
         self.path = path
+        self.user: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
         names = {"NAME": "tester", "EMAIL": "tester@example.invalid"}
         git = {f"GIT_{who}_{key}": value for who in ("AUTHOR", "COMMITTER") for key, value in names.items()}
         self.env = os.environ | git | {"DATASET_FOLDER": str(data), "DVC_NO_ANALYTICS": "1"}
         self.env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
     def run(self, *command: str, ok: bool = True) -> str:
-        result = subprocess.run(command, cwd=self.path, env=self.env, capture_output=True, text=True)
+        result = subprocess.run(
+            command, cwd=self.path, env=self.env, capture_output=True, text=True, **self.user
+        )
         assert (result.returncode == 0) == ok, f"{command}\n{result.stdout}\n{result.stderr}"
         return result.stdout + result.stderr
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -156,7 +157,13 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
-def test_on_a_full_disk_each_stage_says_so_and_keeps_what_was_there(clone: Clone, small_disk: Path) -> None:
+def remount(disk: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
+
+
+def test_on_a_disk_that_is_full_or_read_only_each_stage_says_so_and_keeps_what_was_there(
+    clone: Clone, small_disk: Path
+) -> None:
     victim = another(clone, small_disk / "clone")
     victim.run("dvc", "repro")
     before = results(victim)
@@ -171,10 +178,14 @@ def test_on_a_full_disk_each_stage_says_so_and_keeps_what_was_there(clone: Clone
         if name == "download":  # writes nothing where the right bytes are already
             shutil.rmtree(victim.path / "data/raw")
         ballast = fill(small_disk)
-        said = victim.run(*shlex.split(command), ok=False)
+        full = victim.run(*shlex.split(command), ok=False)
         ballast.unlink()
-        assert re.search("error: No space left on device.*free some disk space", said), f"{name}: {said}"
-        assert "Traceback" not in said, f"{name}: {said}"
+        remount(small_disk, "ro")
+        closed = victim.run(*shlex.split(command), ok=False)
+        remount(small_disk, "rw")
+        assert re.search(r"error: No space left on device: \S.*free some disk space", full), (name, full)
+        assert re.search(r"error: Read-only file system: \S.*work in a folder that", closed), (name, closed)
+        assert "Traceback" not in full + closed, (name, full, closed)
         victim.run("dvc", "checkout", "data/raw")
         assert "up to date" in victim.run("dvc", "status"), name
     assert ran(victim.run("dvc", "repro")) == set()
@@ -209,3 +220,43 @@ def test_outputs_taken_away_and_files_damaged_are_noticed_and_made_again(
     victim.run("dvc", "repro")
     assert results(victim) == before
     assert files.read_json(quality)["fid"] > 0
+    # The clock set back, or forward: times of files decide nothing.
+    for number, path in enumerate(sorted(path for path in victim.path.rglob("*") if path.is_file())):
+        os.utime(path, (number % 2 * 2**31, number % 2 * 2**31))
+    assert "up to date" in victim.run("dvc", "status")
+    assert ran(victim.run("dvc", "repro")) == set()
+
+
+@pytest.fixture
+def ordinary() -> Iterator[tuple[Path, int | None]]:
+    """A folder of an ordinary user, and that user's number where it is not the tests' own."""
+    user = 65534 if os.geteuid() == 0 else None
+    # pytest's own temporary folder lets nobody else in.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        if user:
+            try:
+                subprocess.run([sys.executable, "-c", "import torch"], user=user, check=True)
+            except (OSError, subprocess.CalledProcessError):
+                pytest.skip("another user can't get at this Python environment")
+        yield Path(folder), user
+
+
+def test_an_ordinary_user_in_another_place_language_and_time_zone_gets_the_same_bytes(
+    clone: Clone, ordinary: tuple[Path, int | None]
+) -> None:
+    folder, user = ordinary
+    path = folder / "Übung mit Leerzeichen"
+    shutil.copytree(clone.env["DATASET_FOLDER"], folder / "data")
+    another(clone, path)
+    (folder / "home").mkdir()
+    if user:
+        for part in (folder, *folder.rglob("*")):
+            os.chown(part, user, user)
+    theirs = Clone(path, folder / "data", user)
+    theirs.env |= {"HOME": str(folder / "home"), "LC_ALL": "C", "TZ": "Pacific/Kiritimati"}
+    theirs.env |= {"PYTHONHASHSEED": "12345", "OMP_NUM_THREADS": "1"}
+    assert ran(theirs.run("dvc", "repro")) == set(STAGES)
+    assert results(theirs) == results(clone)
+    if user:
+        assert {part.stat().st_uid for part in (path / "models").iterdir()} == {user}

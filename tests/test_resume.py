@@ -4,28 +4,22 @@ import dataclasses
 import errno
 import multiprocessing
 import os
-import random
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
-from conftest import ROOT, write_set
+from conftest import ROOT
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from src import checkpoints, config, files, gan, images, losses, networks, resume, supervised, watch
+from src import config, gan, images, losses, networks, resume, supervised, watch
 from src.errors import PipelineError
 from src.images import LabelledImages
 from src.resume import Checkpoint
-from stages import train_gan
 
 PARAMS = config.load(ROOT / "params.yaml", ROOT / "src" / "datasets.yaml")
 SETTINGS = config.Supervised(width=2, epochs=1, batch_size=64, learning_rate=0.02, shift=2)
@@ -293,6 +287,15 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(
     assert classifiers(data, checkpoint) == classifiers(data, Checkpoint(None))
 
 
+def test_with_the_clock_set_back_the_newest_is_still_the_newest(data: LabelledImages, tmp_path: Path) -> None:
+    found = cut_off(data, tmp_path)
+    os.utime(found[0], (2**31, 2**31))  # in 2038
+    os.utime(found[1], (0, 0))  # in 1970
+    found += cut_off(data, tmp_path, 2)
+    assert not found[0].exists()  # the oldest by its number is what goes
+    assert classifiers(data, Checkpoint(tmp_path)) == classifiers(data, Checkpoint(None))
+
+
 def test_a_disk_that_is_full_leaves_the_checkpoint_before(
     data: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -416,6 +419,17 @@ def test_only_one_process_at_a_time(here: Path, data: LabelledImages) -> None:
         assert checkpoint.resumed
 
 
+def test_a_disk_without_room_for_the_holders_name_locks_all_the_same(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with opened(here, SETTINGS), pytest.raises(PipelineError, match="in use by another process, which does"):
+        opened(here, SETTINGS).__enter__()
+
+
 def come_and_go(here: Path, results: Any) -> None:
     done = 0
     for _ in range(150):
@@ -458,61 +472,3 @@ def test_without_locks_there_are_no_checkpoints(
         assert "stage: no file locks here, so no checkpoints" in capsys.readouterr().err
         classifiers(data, checkpoint)
     assert not list(here.rglob("*.safetensors"))
-
-
-# The real stage
-
-
-ARGUMENTS = ["--data", "data", "--extractor", "extractor.safetensors"]
-ARGUMENTS += ["--generator", "made/g.safetensors", "--results", "made/r"]
-
-
-def project(root: Path) -> list[str]:
-    """A tiny project in a folder, and the command that trains its GAN with a checkpoint after each step."""
-    shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "stages", root / "stages", ignore=shutil.ignore_patterns("__pycache__"))
-    write_set(root / "data", 400, 100)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params |= {"validation": 100, "threads": 1}
-    params["recipes"]["lsgan"] |= {"images": 1500, "width": 4}
-    params["train"] |= {"log_points": 10, "checks": 3, "grids": 2, "check_images": 100}
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
-    extractor = networks.build("conv-classifier", seed=0, width=2)
-    checkpoints.write(root / "extractor.safetensors", extractor)
-    often = "import runpy; from src import resume; resume.SECONDS = 0; "
-    often += "runpy.run_module('stages.train_gan', run_name='__main__', alter_sys=True)"
-    return [sys.executable, "-c", often, *ARGUMENTS]
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): files.sha256(path) for path in folder.rglob("*") if path.is_file()}
-
-
-def test_a_stage_that_is_killed_again_and_again_ends_with_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = project(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    train_gan.main(ARGUMENTS)
-    shutil.move(tmp_path / "made", tmp_path / "whole")
-    rng = random.Random(0)
-    kills = resumed = 0
-    while True:
-        stage = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        if kills < 2:
-            # Not before there is something new to lose, then at any moment, a write's among them.
-            found = set(tmp_path.glob(".checkpoints/train_gan/*/*.safetensors"))
-            while stage.poll() is None and found >= set(tmp_path.glob(".checkpoints/*/*/*.safetensors")):
-                time.sleep(0.01)
-            time.sleep(rng.uniform(0, 0.1))
-            stage.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM]))
-        said = stage.communicate()[1]
-        resumed += "going on where it was cut off" in said
-        if stage.returncode == 0:
-            break
-        assert stage.returncode in (-signal.SIGKILL, -signal.SIGTERM), said
-        kills += 1
-    assert resumed == kills  # each start but the first
-    assert hashes(tmp_path / "made") == hashes(tmp_path / "whole")
-    assert not list((tmp_path / ".checkpoints" / "train_gan").iterdir())

@@ -1,0 +1,135 @@
+"""One real stage after another in a tiny project: killed, or run elsewhere, it gives the same bytes."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, write_set
+
+from src import checkpoints, files, networks
+from stages import generate, train_gan, verdict
+
+RECIPES = yaml.safe_load((ROOT / "params.yaml").read_text())["recipes"]
+
+
+ARGUMENTS = ["--data", "data", "--extractor", "extractor.safetensors"]
+ARGUMENTS += ["--generator", "made/g.safetensors", "--results", "made/r"]
+
+
+def project(root: Path) -> list[str]:
+    """A tiny project in a folder, and the command that trains its GAN with a checkpoint after each step."""
+    shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "stages", root / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    write_set(root / "data", 400, 100)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params |= {"validation": 100, "threads": 1}
+    for recipe in params["recipes"].values():
+        recipe |= {"images": 1500, "width": 4}
+    params["train"] |= {"log_points": 3, "checks": 3, "grids": 2, "check_images": 100}
+    params["labeller"] |= {"width": 2, "epochs": 1}
+    params["generate"] |= {"count": 100, "test_count": 50}
+    params["verdict"] |= {"allow_failed": True}
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    extractor = networks.build("conv-classifier", seed=0, width=2)
+    checkpoints.write(root / "extractor.safetensors", extractor)
+    often = "import runpy; from src import resume; resume.SECONDS = 0; "
+    often += "runpy.run_module('stages.train_gan', run_name='__main__', alter_sys=True)"
+    return [sys.executable, "-c", often, *ARGUMENTS]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): files.sha256(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_stage_that_is_killed_again_and_again_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    train_gan.main(ARGUMENTS)
+    shutil.move(tmp_path / "made", tmp_path / "whole")
+    rng = random.Random(0)
+    kills = resumed = 0
+    while True:
+        stage = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        if kills < 2:
+            # Not before there is something new to lose, then at any moment, a write's among them.
+            found = set(tmp_path.glob(".checkpoints/train_gan/*/*.safetensors"))
+            while stage.poll() is None and found >= set(tmp_path.glob(".checkpoints/*/*/*.safetensors")):
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.1))
+            stage.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM]))
+        said = stage.communicate()[1]
+        resumed += "going on where it was cut off" in said
+        if stage.returncode == 0:
+            break
+        assert stage.returncode in (-signal.SIGKILL, -signal.SIGTERM), said
+        kills += 1
+    assert resumed == kills  # each start but the first
+    assert hashes(tmp_path / "made") == hashes(tmp_path / "whole")
+    assert not list((tmp_path / ".checkpoints" / "train_gan").iterdir())
+
+
+def make(name: str) -> dict[str, str]:
+    """Trains a recipe in the current folder's project, draws its set; the hashes of all that was written."""
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    Path("params.yaml").write_text(yaml.safe_dump(params | {"loss": name}))
+    made = Path("made", name)
+    generator, metrics = f"{made}/generator.safetensors", f"{made}/gan.json"
+    train_gan.main([*ARGUMENTS[:4], "--generator", generator, "--results", f"{made}/gan"])
+    verdict.main(["--gan", f"{made}/gan", "--metrics", metrics, "--picture", f"{made}/curves.png"])
+    generate.main(
+        ["--data", "data", "--generator", generator, "--verdict", metrics, "--output", f"{made}/synthetic"]
+    )
+    return hashes(made)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """Hashes for every recipe from a process in another folder, language, time zone, and order of sets."""
+    top = tmp_path_factory.mktemp("anderswo, mit Umlaut ä")
+    project(top)
+    env = {"LC_ALL": "C", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "12345", "OMP_NUM_THREADS": "2"}
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    code = "import json, test_same_bytes as t; print(json.dumps({name: t.make(name) for name in t.RECIPES}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=top,
+        env=os.environ | env | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, dict[str, str]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project(top := tmp_path_factory.mktemp("here"))
+    return top
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_gives_the_same_bytes_elsewhere(
+    name: str, here: Path, elsewhere: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(here)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    found = make(name)
+    assert len(found) == 15
+    assert found == elsewhere[name]
+
+
+def test_the_recipes_differ_from_each_other(elsewhere: dict[str, dict[str, str]]) -> None:
+    generators = [found["generator.safetensors"] for found in elsewhere.values()]
+    assert len(set(generators)) == len(RECIPES)
