@@ -56,3 +56,13 @@ def test_freed_memory_is_kept_where_glibc_is_and_nothing_breaks_elsewhere(
     assert asked == ([(-3, 33_554_432), (-1, 1_073_741_824)] if platform == "linux" else [])
     monkeypatch.setattr(seeding.ctypes, "CDLL", lambda _: object())  # another C library
     seeding.set_up("cpu", 1)
+
+
+def test_the_environment_is_what_the_last_bits_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.1.0+cu118")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU of {device}")
+    cpu, gpu = (seeding.environment(torch.device(name)) for name in ("cpu", "cuda:1"))
+    assert cpu == {"torch": "2.1.0", "device": "cpu", "processor": "AVX2", "threads": 3}
+    assert gpu == {"torch": "2.1.0", "device": "cuda", "processor": "GPU of cuda:1", "threads": 3}
