@@ -50,7 +50,8 @@ peers: $(VENV)/.requirements-peers ## the same images through other tools: their
 experiments: $(VENV)/.requirements ## one table of the experiments on this commit, best FID first
 	dvc exp show --only-changed --no-pager --md --sort-by fid --drop '(models|data|stages|src|results)/'\
 '|(Created|State|Executor|.*_(std|score|loss|max|min|floor|real|seen|accuracy))$$'\
-'|error_scratch|error_pretrained_(10|1000|50000)$$'
+'|error_scratch|error_pretrained_(10|1000|50000)$$'\
+'|.*gradient|class|.*validation_fid|fid_(left|infinity)|learning_rate|close_|cas_(reverse|gap)|metrics/gan.json:(precision|recall)'
 
 recover: $(VENV)/.requirements ## after a kill: mend what is safe to mend, and name the rest (docs/recovery.md)
 	python -m stages.recover
