@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -54,10 +54,10 @@ def forget(clone: Clone) -> None:
         shutil.rmtree(clone.path / folder)
 
 
-def start(clone: Clone) -> subprocess.Popen[str]:
-    """`dvc repro` in a session of its own."""
+def start(clone: Clone, command: Sequence[str] = ("dvc", "repro")) -> subprocess.Popen[str]:
+    """A command in a session of its own."""
     return subprocess.Popen(
-        ["dvc", "repro"],
+        command,
         cwd=clone.path,
         env=clone.env,
         stdout=subprocess.PIPE,
@@ -225,6 +225,32 @@ def test_outputs_taken_away_and_files_damaged_are_noticed_and_made_again(
         os.utime(path, (number % 2 * 2**31, number % 2 * 2**31))
     assert "up to date" in victim.run("dvc", "status")
     assert ran(victim.run("dvc", "repro")) == set()
+
+
+@pytest.mark.parametrize("aside", [False, True], ids=["workspace", "temp"])
+def test_recover_mends_what_a_killed_experiment_leaves(clone: Clone, tmp_path: Path, aside: bool) -> None:
+    victim = another(clone, tmp_path / "clone")
+    workspaces = victim.path / ".dvc/tmp/exps/standalone"
+    command = ["dvc", "exp", "run", "-S", "seed=1", *(["--temp"] if aside else [])]
+    running = start(victim, command)
+    while not (list(workspaces.glob("tmp*/models")) if aside else stages_of(victim)):
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.05)
+    refused = victim.run("python", "-m", "stages.recover", ok=False)
+    assert re.search(r"error: process \d+ \(.*is at work here; let it finish, or stop it", refused)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
+    head = victim.run("git", "branch", "--show-current").strip()
+    assert (head, bool(list(workspaces.glob("tmp*")))) == (("main", True) if aside else ("", False))
+    time.sleep(1)  # the stage ends with its dvc
+    said = victim.run("python", "-m", "stages.recover")
+    assert ("an experiment's workspace" if aside else "HEAD was detached: it is main again") in said
+    assert ("git checkout params.yaml dvc.lock" in said) != aside
+    assert victim.run("git", "branch", "--show-current").strip() == "main"
+    assert not list(workspaces.glob("tmp*"))
+    victim.run("git", "checkout", "-q", "params.yaml")
+    again = victim.run("python", "-m", "stages.recover")
+    assert not re.search("removed|HEAD|params.yaml", again), again
 
 
 @pytest.fixture

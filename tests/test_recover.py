@@ -89,6 +89,25 @@ def test_a_detached_head_that_could_be_of_several_branches_or_none_is_only_named
     assert (git("rev-parse", "HEAD"), git("branch", "--show-current")) == (where, "")
 
 
+def test_a_value_that_git_takes_for_the_old_one_is_named_and_git_sees_it_again(
+    project: Path, said: Callable[[], list[str]]
+) -> None:
+    # Size and time as in git's index: git looks no further, and would not bring the old value back.
+    was = os.stat("params.yaml")
+    git("update-index", "--refresh")
+    os.utime("params.yaml", (was.st_atime - 100, was.st_mtime - 100))
+    git("update-index", "--refresh")
+    old = os.stat("params.yaml")
+    Path("params.yaml").write_text("seed: 1\n")
+    os.utime("params.yaml", ns=(old.st_atime_ns, old.st_mtime_ns))
+    git("config", "core.trustctime", "false")
+    assert git("diff", "--name-only") == ""
+    assert "params.yaml differs from the last commit" in said()[0]
+    assert git("diff", "--name-only") == "params.yaml"
+    git("checkout", "params.yaml")
+    assert Path("params.yaml").read_text() == "seed: 0\n"
+
+
 def test_checkpoints_and_stashes_are_named_and_stay(project: Path, said: Callable[[], list[str]]) -> None:
     checkpoint = Path(".checkpoints/train_gan/0123/000001-abc.safetensors")
     checkpoint.parent.mkdir(parents=True)
