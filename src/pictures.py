@@ -27,6 +27,11 @@ class Pictures(NamedTuple):
         """The images from `start` up to `stop`."""
         return Pictures(self.images[start:stop], None if self.labels is None else self.labels[start:stop])
 
+    def chosen(self, count: int, rng: torch.Generator) -> "Pictures":
+        """`count` of the images at random, in their order: the first need not be like the rest."""
+        picked = torch.randperm(len(self.images), generator=rng)[:count].sort().values
+        return Pictures(self.images[picked], None if self.labels is None else self.labels[picked])
+
     def labelled(self, classes: Tensor) -> LabelledImages:
         """The images with their labels, or with `classes`, int64 (n,), where those are not known."""
         return LabelledImages(self.images, classes if self.labels is None else self.labels)

@@ -33,7 +33,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise PipelineError(
                 f"params.yaml: evaluate.images is {n}; allowed: at most the {len(data.images)} {name} images"
             )
-    near, near_real = (memorisation.nearest(data.images[:n], train.images) for data in (synthetic, heldout))
+    # At random: the first ones need not be like the rest.
+    picked = torch.randperm(len(heldout.images), generator=generator_for("audit/real", params.seed))[:n]
+    others = heldout.images[picked.sort().values.to(device)]
+    near, near_real = (memorisation.nearest(data, train.images) for data in (synthetic.images[:n], others))
     found = memorisation.judge(near.cpu(), near_real.cpu(), generator_for("audit/bootstrap", params.seed))
     files.write_json(args.metrics, found._asdict())
     order = near.distances.argsort(stable=True)

@@ -51,27 +51,29 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"({counts[0]} and {counts[1]} others) and half as many as there are synthetic ones ({counts[2]})"
         )
     labelled = real.labels is not None and synthetic.labels is not None
+    reference = reference.chosen(n, generator_for("evaluate/reference", params.seed))
+    real = real.chosen(n, generator_for("evaluate/real", params.seed))
 
     def look(data: Pictures) -> Sample:
         labels = data.labels.to(device) if labelled and data.labels is not None else None
         return judges.look(data.images.to(device), labels)
 
     rng = generator_for("evaluate/noise", params.seed)
-    noise = torch.randint(256, reference.images[:n].shape, generator=rng, dtype=torch.uint8)
-    compared, others, everything = look(reference.part(0, n)), real.part(0, n), look(synthetic)
+    noise = torch.randint(256, reference.images.shape, generator=rng, dtype=torch.uint8)
+    compared, everything = look(reference), look(synthetic)
     starts = range(0, counts[2] - n + 1, n)
     found = scores.compare(
         compared.embedded,
         [everything.part(start, start + n) for start in starts],
-        real=look(others),
-        noise=look(Pictures(noise, others.labels)),
+        real=look(real),
+        noise=look(Pictures(noise, real.labels)),
         neighbours=settings.neighbours,
         splits=settings.splits,
         seed=params.seed,
     )
     print(scorecard.table(found))
     if args.output:
-        shown = reference.part(0, n).labelled(compared.classes), synthetic.labelled(everything.classes)
+        shown = reference.labelled(compared.classes), synthetic.labelled(everything.classes)
         scorecard.write(args.output, found, real=shown[0], synthetic=shown[1], perceived=everything.classes)
     if args.manifest:
         own = files.sha256(args.extractor)
@@ -84,8 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             "synthetic_sets": len(starts),
             "inception_score_splits": settings.splits,
             "neighbours": settings.neighbours,
-            "reference": "first images of the real test split; of PNG: of one half",
-            "real": "first images of the validation split (the end of train); of PNG: of the other half",
+            "reference": "random images of the real test split; of PNG: of one half",
+            "real": "random images of the validation split (the end of train); of PNG: of the other half",
             "synthetic": "disjoint parts of the synthetic training split; of PNG: of all",
         }
         if (made := args.synthetic / "manifest.json").exists():

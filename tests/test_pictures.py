@@ -41,6 +41,32 @@ def test_subfolders_are_labels_and_stay_with_their_images(tmp_path: Path) -> Non
     assert sorted(found.labels.tolist()) == [0] * 5 + [3] * 5 + [9] * 5
 
 
+def test_some_are_chosen_at_random_with_their_labels_and_in_their_order() -> None:
+    everything = pictures.Pictures(
+        torch.arange(50).byte().view(50, 1, 1, 1).expand(50, 1, 28, 28), torch.arange(50) + 100
+    )
+    chosen = everything.chosen(20, torch.Generator().manual_seed(0))
+    assert chosen.labels is not None
+    numbers = chosen.images[:, 0, 5, 6].tolist()
+    assert numbers == (chosen.labels - 100).tolist() == sorted(set(numbers))
+    assert len(numbers) == 20
+    assert max(numbers) >= 40  # not the first ones
+    again = everything.chosen(20, torch.Generator().manual_seed(1)).images[:, 0, 0, 0].tolist()
+    assert again != numbers
+    flat = everything._replace(labels=None).chosen(20, torch.Generator().manual_seed(0))
+    assert flat.labels is None
+    assert flat.images[:, 0, 0, 0].tolist() == numbers
+
+
+def test_all_that_there_are_stay_as_they_are() -> None:
+    data = pictures.Pictures(torch.randint(256, (30, 1, 28, 28), dtype=torch.uint8), torch.arange(30) % 7)
+    chosen = data.chosen(30, torch.Generator().manual_seed(3))
+    assert torch.equal(chosen.images, data.images)
+    assert chosen.labels is not None
+    assert data.labels is not None
+    assert torch.equal(chosen.labels, data.labels)
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
 def test_grey_is_read_from_any_kind_of_file(tmp_path: Path, mode: str) -> None:
     save(tmp_path / "a.png", 255, mode)
