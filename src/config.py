@@ -107,10 +107,12 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Generate:
-    """How many synthetic images are written to each split."""
+    """How many synthetic images are written to each split, from which latent vectors, with whose labels."""
 
     count: Count
     test_count: Count
+    latent_scale: Annotated[float, Bounds(0, 10, above=True)]
+    relabel: bool
 
 
 @dataclass(frozen=True)

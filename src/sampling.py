@@ -15,7 +15,14 @@ BLOCK = 1000
 
 @torch.inference_mode()
 def blocks(
-    generator: nn.Module, count: int, *, latent: int, purpose: str, seed: int, device: torch.device
+    generator: nn.Module,
+    count: int,
+    *,
+    latent: int,
+    scale: float = 1,
+    purpose: str,
+    seed: int,
+    device: torch.device,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields images, uint8 (n, 1, 28, 28), and the labels they were asked to have, int64 (n,), on the CPU.
 
@@ -25,6 +32,8 @@ def blocks(
         generator: Maps latents (n, latent) and labels (n,) to images in [-1, 1].
         count: Number of images in all; memory does not grow with it.
         latent: Length of a latent vector.
+        scale: Standard deviation of its numbers, which in training was 1. Images from less are likelier (what
+            Brock et al. 2018, section 3.1, get by truncation), images from more are stranger.
         purpose: Names the stream of random numbers; another name gives other images.
         seed: The run's seed.
         device: Where the generator is.
@@ -32,7 +41,7 @@ def blocks(
     generator.eval()
     for start in range(0, count, BLOCK):
         rng = generator_for(f"{purpose}/{start // BLOCK}", seed)
-        latents = torch.randn(BLOCK, latent, generator=rng)
+        latents = scale * torch.randn(BLOCK, latent, generator=rng)
         labels = torch.arange(start, start + BLOCK) % 10
         images = to_bytes(generator(latents.to(device), labels.to(device))).cpu()
         size = min(BLOCK, count - start)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -32,15 +33,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     trained = (params.labeller, params.seed, params.validation, params.device, params.threads)
     with resume.opened(__file__, settings=trained, inputs=(args.data,)) as checkpoint:
-        labeller, accuracy = None, None
-        if not params.recipe.conditional:
+        labeller, accuracy, changed = None, None, 0
+        if params.generate.relabel or not params.recipe.conditional:
             # Neither the extractor, which scores these labels, nor the downstream network.
-            labeller = networks.build(
-                "conv-classifier",
-                seed=stream_seed("labeller/weights", params.seed),
-                width=params.labeller.width,
-            ).to(device)
+            weights = stream_seed("labeller/weights", params.seed)
             rng = generator_for("labeller/batches", params.seed)
+            labeller = networks.build("conv-classifier", seed=weights, width=params.labeller.width).to(device)
             supervised.fit(
                 labeller, train.to(device), params.labeller, rng=rng, title="labeller", checkpoint=checkpoint
             )
@@ -51,11 +49,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             sha256: dict[str, str] = {}
             for split, count in (("train", params.generate.count), ("test", params.generate.test_count)):
                 paths = [idx.folder(folder) / name for name in idx.NAMES[split]]
-                histogram = torch.zeros(networks.CLASSES, dtype=torch.int64)
                 blocks = sampling.blocks(
                     generator,
                     count,
                     latent=params.recipe.latent,
+                    scale=params.generate.latent_scale,
                     purpose=f"generate/{split}",
                     seed=params.seed,
                     device=device,
@@ -65,14 +63,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                     idx.Writer(paths[1], (count,)) as label_file,
                     tqdm(total=count, desc=f"synthetic {split}", unit="image") as bar,
                 ):
-                    for pictures, labels in blocks:
-                        if labeller is not None:
-                            labels = supervised.predict(labeller, pictures.to(device)).cpu()
+                    for pictures, told in blocks:
+                        labels = supervised.predict(labeller, pictures.to(device)).cpu() if labeller else told
+                        changed += int((labels != told).sum())
                         image_file.append(pictures.squeeze(1).numpy())
                         label_file.append(labels.to(torch.uint8).numpy())
-                        histogram += labels.bincount(minlength=networks.CLASSES)
                         bar.update(len(labels))
-                counts[split] = histogram.tolist()
+                counts[split] = np.bincount(idx.read(paths[1], ndim=1), minlength=networks.CLASSES).tolist()
                 sha256 |= {path.name: files.sha256(path) for path in paths}
 
             manifest = card.manifest(
@@ -84,7 +81,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 real_images=len(train.images),
                 generator_sha256=files.sha256(args.generator),
                 verdict={name: judged[name] for name in ("collapsed", "diverged", "converged")},
+                latent_scale=params.generate.latent_scale,
                 labeller_accuracy=accuracy,
+                labels_changed=changed if params.recipe.conditional else None,
                 class_counts=counts,
                 sha256=sha256,
             )

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with resume.opened(
         __file__,
         settings=(
-            *(settings, params.pretrain, params.generate),
+            *(settings, params.pretrain, params.generate.count),
             *(params.seed, params.validation, params.device, params.threads),
         ),
         inputs=(args.real, args.synthetic) if args.synthetic else (args.real,),

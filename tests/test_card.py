@@ -18,7 +18,9 @@ SETTINGS: dict[str, Any] = {
     "real_images": 50_123,
     "generator_sha256": "ab" * 32,
     "verdict": {"collapsed": 0, "diverged": 0, "converged": 1},
+    "latent_scale": 1,
     "labeller_accuracy": None,
+    "labels_changed": None,
     "class_counts": COUNTS,
     "sha256": {"train-images-idx3-ubyte": "cd" * 32},
 }
@@ -32,6 +34,7 @@ def test_the_manifest_holds_what_it_was_given_and_counts() -> None:
         "environment": {"torch": "2.0", "threads": 2},
         "generator_sha256": "ab" * 32,
         "labels": {"source": card.CONDITIONAL, "real_labels_seen": 50_123},
+        "latent_scale": 1,
         "loss": "lsgan",
         "real_images_seen": 50_123,
         "recipe": {"loss": "lsgan", "latent": 100, "ema": 0.999},
@@ -66,9 +69,35 @@ def test_labels_of_an_unconditional_generator_come_from_a_labeller_of_known_accu
     }
 
 
-def test_both_kinds_of_labels_are_said_to_rest_on_real_ones() -> None:
+def test_the_manifest_counts_the_labels_that_a_labeller_changed() -> None:
+    manifest = card.manifest(**SETTINGS | {"labeller_accuracy": 0.5, "labels_changed": 1234})
+    assert manifest["labels"] == {
+        "source": card.RELABELLED,
+        "real_labels_seen": 50_123,
+        "labeller_validation_accuracy": 0.5,
+        "changed": 1234,
+    }
+    assert "it is right on 50.00% of real images, and said another class of 1,234 images." in card.card(
+        manifest
+    )
+
+
+def test_labels_that_no_labeller_gave_are_not_called_changed() -> None:
+    manifest = card.manifest(**SETTINGS | {"labels_changed": 0})
+    assert manifest["labels"] == {"source": card.CONDITIONAL, "real_labels_seen": 50_123}
+
+
+@pytest.mark.parametrize(("scale", "words"), [(1, "deviation 1;"), (1.5, "deviation 1.5;")])
+def test_the_card_tells_how_far_the_latent_vectors_reach(scale: float, words: str) -> None:
+    manifest = card.manifest(**SETTINGS | {"latent_scale": scale})
+    assert manifest["latent_scale"] == scale
+    assert f"**Latent vectors**: standard {words}" in card.card(manifest)
+
+
+def test_every_kind_of_labels_is_said_to_rest_on_real_ones() -> None:
     assert "real labels" in card.CONDITIONAL
     assert "classifier trained on real labels" in card.LABELLED
+    assert "classifier trained on the same real labels" in card.RELABELLED
 
 
 def test_the_manifest_is_written_as_json_and_read_back(tmp_path: Path) -> None:

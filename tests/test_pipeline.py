@@ -89,10 +89,16 @@ def used_parameters(path: Path) -> set[str]:
 @pytest.mark.parametrize("name", STAGES)
 def test_parameters_are_exactly_those_that_the_stage_reads(name: str) -> None:
     declared = STAGES[name].get("params", [])
-    assert set(declared) == used_parameters(source(name))
-    assert len(set(declared)) == len(declared)
+    sections = {key if "${" in key else key.split(".")[0] for key in declared}
+    assert sections == used_parameters(source(name))
+    assert len(sections) == len(declared)
     for key in declared:
-        assert key.split(".")[0] in PARAMS
+        section, _, rest = key.partition(".")
+        assert section in PARAMS
+        if rest and "${" not in rest:  # one value of a section: no other may be read, nor all of it passed on
+            text = source(name).read_text()
+            assert rest in PARAMS[section]
+            assert text.count(f"params.{section}") == len(re.findall(rf"params\.{key}\b", text)) > 0
 
 
 @pytest.mark.parametrize("name", STAGES)

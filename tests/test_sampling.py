@@ -72,6 +72,17 @@ def test_a_block_has_random_numbers_of_its_own_and_images_follow_their_labels(ge
     assert not torch.equal(expected, other)
 
 
+def test_the_scale_multiplies_the_latent_vectors_and_nothing_else(generator, many) -> None:
+    latents = torch.randn(1000, 5, generator=generator_for("test/0", 3))
+    with torch.no_grad():
+        expected = to_bytes(generator(1.5 * latents, torch.arange(1000) % 10))
+    images, labels = sample(generator, 1000, scale=1.5)
+    assert torch.equal(images, expected)
+    assert torch.equal(labels, many[1][:1000])
+    assert not torch.equal(images, many[0][:1000])
+    assert torch.equal(sample(generator, 1000, scale=1)[0], many[0][:1000])
+
+
 @pytest.mark.parametrize("change", [{"seed": 4}, {"purpose": "another"}])
 def test_another_seed_or_purpose_gives_other_images(generator, many, change) -> None:
     images, labels = sample(generator, 20, **change)

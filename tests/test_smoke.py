@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 import torchvision
 import yaml
 from scratch import STAGES, Clone, ran
@@ -134,6 +135,26 @@ def test_the_unconditional_baseline_gets_its_labels_from_a_classifier_and_says_s
     assert "classifier trained on real labels" in manifest["labels"]["source"]
     assert 0 <= manifest["labels"]["labeller_validation_accuracy"] <= 1
     assert "classifier trained on real labels" in (clone.path / "data/synthetic/README.md").read_text()
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout")
+
+
+def test_a_wider_relabelled_set_trains_nothing_on_real_images_again_and_counts_what_it_changed(
+    clone: Clone,
+) -> None:
+    wider = ("-S", "generate.latent_scale=1.5", "-S", "generate.relabel=true")
+    output = clone.run("dvc", "exp", "run", "-n", "wider", *wider)
+    assert ran(output) == {"generate", "evaluate", "audit", "pretrain", "finetune", "report"}
+    manifest = json.loads((clone.path / "data/synthetic/manifest.json").read_text())
+    assert manifest["latent_scale"] == 1.5
+    labels = torchvision.datasets.MNIST(str(clone.path / "data/synthetic"), train=True).targets
+    told = torch.arange(200) % 10
+    # Two seconds of training make no digits, and a labeller of one epoch hardly knows them.
+    assert manifest["labels"]["changed"] >= int((labels != told).sum()) > 0
+    assert (
+        f"another class of {manifest['labels']['changed']:,} images"
+        in (clone.path / "data/synthetic/README.md").read_text()
+    )
     clone.run("git", "checkout", "-q", ".")
     clone.run("dvc", "checkout")
 
