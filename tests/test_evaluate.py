@@ -4,17 +4,18 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from conftest import ROOT, write_set
 from PIL import Image
 
-from src import checkpoints, files, images, networks, supervised
+from src import checkpoints, files, idx, images, networks, supervised
 from src.config import Supervised
 from src.errors import PipelineError
 from src.resume import Checkpoint
-from stages import evaluate
+from stages import audit, evaluate
 
 QUICK = Supervised(width=4, epochs=3, batch_size=50, learning_rate=0.01, shift=0)
 
@@ -123,6 +124,48 @@ def test_the_same_images_score_the_same_twice(tmp_path: Path) -> None:
         score("--real", "real", "--synthetic", "fake", output=tmp_path / name)
     for path in (tmp_path / "1").iterdir():
         assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes()
+
+
+def replace_images(root: Path, split: Literal["train", "test"], start: int, pixels: bytes) -> None:
+    """Writes pixels over those of image `start` and of what follows, behind the 16 bytes of an IDX header."""
+    with (idx.folder(root) / idx.NAMES[split][0]).open("r+b") as file:
+        file.seek(16 + start * 784)
+        file.write(pixels)
+
+
+@pytest.mark.parametrize(("split", "start"), [("test", 0), ("train", 500)])
+def test_of_more_real_images_than_are_compared_some_are_chosen_at_random(
+    tmp_path: Path, split: Literal["train", "test"], start: int
+) -> None:
+    # The first 50, of 200 test and of 100 validation images, are black: no others lie within their reach.
+    shutil.copytree("real", tmp_path / "real")
+    replace_images(tmp_path / "real", split, start, bytes(50 * 784))
+    found = score(
+        *("--real", str(tmp_path / "real"), "--synthetic", "fake", "--images", "50"), output=tmp_path / "out"
+    )
+    share = found["recall" if split == "test" else "precision"]["real"]
+    assert 0.3 < share < 0.95
+
+
+def test_the_audit_too_chooses_held_out_images_at_random(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree("real", tmp_path / "real")
+    (tmp_path / "src").symlink_to(Path("src").resolve())
+    text = Path("params.yaml").read_text()
+    assert text.count("  images: 100 ") == 1
+    (tmp_path / "params.yaml").write_text(text.replace("  images: 100 ", "  images: 50 "))
+    train, _ = images.read_train(Path("real"), 100)
+    # The first 50 of 100 validation images are training images.
+    replace_images(tmp_path / "real", "train", 500, train.images[:50].numpy().tobytes())
+    synthetic = str(Path("fake").resolve())
+    monkeypatch.chdir(tmp_path)
+    audit.main(
+        [*("--real", "real", "--synthetic", synthetic), *("--metrics", "m.json", "--picture", "p.png")]
+    )
+    found = json.loads(Path("m.json").read_text())
+    assert 0.3 < found["copies_real"] < 0.7
+    assert found["copies"] == 0
 
 
 def test_a_class_that_is_missing_counts_nothing(tmp_path: Path) -> None:
