@@ -142,11 +142,13 @@ def test_the_unconditional_baseline_gets_its_labels_from_a_classifier_and_says_s
 def test_a_wider_relabelled_set_trains_nothing_on_real_images_again_and_counts_what_it_changed(
     clone: Clone,
 ) -> None:
+    before = files.sha256(clone.path / "data/synthetic/MNIST/raw/train-images-idx3-ubyte")
     wider = ("-S", "generate.latent_scale=1.5", "-S", "generate.relabel=true")
     output = clone.run("dvc", "exp", "run", "-n", "wider", *wider)
     assert ran(output) == {"generate", "evaluate", "audit", "pretrain", "finetune", "report"}
     manifest = json.loads((clone.path / "data/synthetic/manifest.json").read_text())
     assert manifest["latent_scale"] == 1.5
+    assert manifest["sha256"]["train-images-idx3-ubyte"] != before
     labels = torchvision.datasets.MNIST(str(clone.path / "data/synthetic"), train=True).targets
     told = torch.arange(200) % 10
     # Two seconds of training make no digits, and a labeller of one epoch hardly knows them.
