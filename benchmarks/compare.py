@@ -2,9 +2,9 @@
 
 Command: python -m benchmarks.compare
 
-Every recipe becomes one experiment for a data set, a seed and a number of images. The results are collected
-in a table, docs/compare.csv; what stands there from the same code and parameters is not run again: cut off
-and started again, on this machine or another, it goes on where it was.
+Every recipe but those of `LEFT_OUT` becomes one experiment for a data set, a seed and a number of images. The
+results are collected in a table, docs/compare.csv. A result of the same code and parameters is not computed
+again, so that a comparison that was cut off continues where it stopped; one of other code is replaced.
 """
 
 import argparse
@@ -12,31 +12,37 @@ import hashlib
 import json
 import subprocess
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
+from benchmarks.provenance import provenance
 from benchmarks.rate import rate
-from src import config, files
-from src.errors import PipelineError, run
+from src.core import files, params, stage
+from src.core.errors import PipelineError
+from src.core.machine import set_up
+from src.core.settings import Params
+from src.gan import games
 
-# The last two are hostile: their verdict must say so, and no other's.
-RECIPES = ["lsgan", "gan", "minimax", "wgan", "wgan-gp", "hinge", "rpgan", "spectral", "mlp"]
-RECIPES += ["collapse", "diverge"]
+# Rows of `recipes` that are not compared unless --recipes names them, and why.
+LEFT_OUT = {
+    "large": "the default with twice the channels: no other loss, and three times as slow",
+    "source": "unconditional, and made for 5,000,000 images: after 100,000 it has learnt next to nothing",
+}
 METRICS = ["fid", "fid_floor", "fid_ratio", "is_mean", "is_real", "label_agreement", "recall", "cas"]
 METRICS += ["cas_real", "cas_gap", "diversity", "collapsed", "diverged", "converged", "best_images_seen"]
 METRICS += ["images_seen"]
 # Fewer checks, one point of the label-efficiency curve and two classifiers each are enough to compare.
-SHORT = ["train.checks=8", "finetune.labels=[100]", "finetune.replicates=2", "pretrain.replicates=2"]
+SHORT = ["watch.checks=8", "finetune.labels=[100]", "finetune.replicates=2", "pretrain.replicates=2"]
 
 Row = dict[str, str]
 
 
-class Run(NamedTuple):
-    """One experiment of the comparison; `code` tells of which code and parameters."""
+class Experiment(NamedTuple):
+    """A run of the pipeline with one recipe; `code` tells of which code and parameters."""
 
     dataset: str
     recipe: str
@@ -53,7 +59,9 @@ class Run(NamedTuple):
 def main(argv: Sequence[str] | None = None) -> None:
     """Queues what is missing, lets DVC run it, and prints both tables in Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
-    parser.add_argument("--recipes", nargs="+", default=RECIPES, help="rows of recipes")
+    parser.add_argument(
+        "--recipes", nargs="+", help=f"rows of recipes; default: all but {', '.join(LEFT_OUT)}"
+    )
     parser.add_argument("--datasets", nargs="+", default=["mnist", "fashion-mnist"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--budgets", nargs="+", choices=("images", "time"), default=["images", "time"])
@@ -62,66 +70,78 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=Path("docs/compare.csv"), help="table to add to")
     parser.add_argument("--table-only", action="store_true", help="run nothing, print what there is")
     args = parser.parse_args(argv)
-    params = config.load()
+    settings = params.read()
+    recipes = args.recipes or compared(settings.recipes)
     rows: list[Row] = files.read_csv(args.results) if args.results.exists() else []
+    here = provenance(set_up(settings.device, settings.threads))
     # A running time is of one machine and one hour, and so no metric: timed once, and kept with the results.
-    rates = {row["recipe"]: float(row["images_a_second"]) for row in rows}
-    rates |= {name: rate(params, name) for name in (args.reference, *args.recipes) if name not in rates}
+    rates = {
+        row["recipe"]: float(row["images_a_second"])
+        for row in rows
+        if args.table_only or row["processor"] == here["processor"]
+    }
+    rates |= {name: rate(settings, name) for name in (args.reference, *recipes) if name not in rates}
 
     def budget(kind: str, recipe: str) -> int:
         """Real images of a run; in tenths, so that recipes of about the same speed share their runs."""
         tenths = round(10 * rates[recipe] / rates[args.reference]) if kind == "time" else 10
         return int(max(1, tenths) * args.images // 10)
 
-    runs = {
-        (dataset, kind, recipe, seed): Run(
-            dataset, recipe, images := budget(kind, recipe), seed, fingerprint(params, recipe, images)
+    wanted = {
+        (dataset, kind, recipe, seed): Experiment(
+            dataset, recipe, images := budget(kind, recipe), seed, fingerprint(settings, recipe, images)
         )
-        for dataset, kind, recipe, seed in product(args.datasets, args.budgets, args.recipes, args.seeds)
+        for dataset, kind, recipe, seed in product(args.datasets, args.budgets, recipes, args.seeds)
     }
     if not args.table_only:
         finished, waiting = {key(row) for row in rows} | set(found()), queued()
-        for run_ in dict.fromkeys(runs.values()):
-            if run_.name not in finished and run_.name not in waiting:
-                dvc("exp", "run", "--queue", "--name", run_.name, *overrides(run_))
+        for one in dict.fromkeys(wanted.values()):
+            if one.name not in finished and one.name not in waiting:
+                dvc("exp", "run", "--queue", "--name", one.name, *overrides(one))
         # The worker that it leaves behind holds on to its output: captured, this would wait for the last run.
         subprocess.run(("dvc", "queue", "start", "--jobs", "1"), stdout=subprocess.DEVNULL, check=True)
         while True:
-            left = {run_.name for run_ in runs.values()} & queued()
-            rows = collect(rows, set(runs.values()), rates)
+            left = {one.name for one in wanted.values()} & queued()
+            rows = collect(rows, set(wanted.values()), rates, here)
             write(args.results, rows)
             if not left:
                 break
-            print(f"{len(left)} of {len(set(runs.values()))} experiments to go", flush=True)
+            print(f"{len(left)} of {len(set(wanted.values()))} experiments to go", flush=True)
             time.sleep(30)
     results = {key(row): row for row in rows}
     if args.table_only:  # of whatever code they come from, which the table's file tells: the last of each
         last = {key(row | {"code": ""}): row for row in rows}
         results = {
-            run_.name: last[name] for run_ in runs.values() if (name := run_._replace(code="").name) in last
+            one.name: last[name] for one in wanted.values() if (name := one._replace(code="").name) in last
         }
-    if missing := sorted({run_.name for run_ in runs.values()} - set(results)):
+    if missing := sorted({one.name for one in wanted.values()} - set(results)):
         print(f"no result of {', '.join(missing)}; why: dvc queue logs NAME")
     for dataset, kind in product(args.datasets, args.budgets):
         seconds = args.images / rates[args.reference]
         print(f"\n{dataset}, {f'{args.images:,} images' if kind == 'images' else f'{seconds:.0f} s'} each\n")
-        print(table([run_ for where, run_ in runs.items() if where[:2] == (dataset, kind)], results))
+        print(table([one for where, one in wanted.items() if where[:2] == (dataset, kind)], results))
 
 
-def fingerprint(params: config.Params, recipe: str, images: int) -> str:
+def compared(recipes: Iterable[str]) -> list[str]:
+    """The recipes that are compared where none are named."""
+    return [name for name in recipes if name not in LEFT_OUT]
+
+
+def fingerprint(settings: Params, recipe: str, images: int) -> str:
     """Of all code and parameters that an experiment's numbers come from, but for data set and seed."""
-    own = replace(params.recipes[recipe], images=images)
-    resolved = replace(params, dataset="", seed=0, loss="", recipes={recipe: own})
+    own = replace(games.recipe(settings.recipes[recipe], f"recipes.{recipe}"), images=images)
+    resolved = replace(settings, dataset="", seed=0, loss="", bases={}, recipes={recipe: asdict(own)})
     digest = hashlib.sha256(repr((resolved, SHORT)).encode())
-    for path in [Path("dvc.yaml"), *sorted([*Path("src").glob("*.*"), *Path("stages").glob("*.py")])]:
+    code = [*Path("src").rglob("*.py"), *Path("src").rglob("*.yaml"), *Path("stages").glob("*.py")]
+    for path in [Path("dvc.yaml"), *sorted(code)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:8]
 
 
-def overrides(run_: Run) -> list[str]:
+def overrides(one: Experiment) -> list[str]:
     """The parameters of an experiment, as arguments of `dvc exp run`."""
-    values = [f"dataset={run_.dataset}", f"loss={run_.recipe}", f"seed={run_.seed}"]
-    values += [f"recipes.{run_.recipe}.images={run_.images}", "verdict.allow_failed=true", *SHORT]
+    values = [f"dataset={one.dataset}", f"loss={one.recipe}", f"seed={one.seed}"]
+    values += [f"recipes.{one.recipe}.images={one.images}", "verdict.allow_failed=true", *SHORT]
     return [argument for value in values for argument in ("--set-param", value)]
 
 
@@ -154,46 +174,55 @@ def found() -> dict[str, dict[str, float]]:
             for revision in experiment["revs"]:
                 data = (revision.get("data") or {}).get("metrics") or {}
                 values: dict[str, Any] = {}
-                for _, file in sorted(
-                    data.items()
-                ):  # quality.json after gan.json, which shares names with it
+                for _, file in sorted(data.items()):  # quality.json after gan.json: they share some names
                     values |= file.get("data") or {}
                 if "cas" in values and "fid" in values:
                     metrics[revision["name"]] = values
     return metrics
 
 
-def collect(rows: list[Row], runs: set[Run], rates: dict[str, float]) -> list[Row]:
-    """The rows, with those of finished experiments that were missing."""
+def collect(
+    rows: list[Row], wanted: set[Experiment], rates: dict[str, float], here: dict[str, str]
+) -> list[Row]:
+    """The rows, with those of finished experiments that were missing; these replace rows of other code.
+
+    Args:
+        rows: Of docs/compare.csv.
+        wanted: Experiments that are of interest.
+        rates: Images a second of each recipe.
+        here: What the new rows were measured on (see `provenance`).
+    """
     known, metrics = {key(row) for row in rows}, found()
-    new = sorted(run_ for run_ in runs if run_.name in metrics and run_.name not in known)
+    new = sorted(one for one in wanted if one.name in metrics and one.name not in known)
     fields = [
-        {field: str(value) for field, value in run_._asdict().items()}
-        | {"images_a_second": f"{rates[run_.recipe]:.0f}"}
-        | {name: str(metrics[run_.name][name]) for name in METRICS}
-        for run_ in new
+        {field: str(value) for field, value in one._asdict().items()}
+        | here
+        | {"images_a_second": f"{rates[one.recipe]:.0f}"}
+        | {name: str(metrics[one.name][name]) for name in METRICS}
+        for one in new
     ]
-    return rows + fields
+    last = {key(row | {"code": ""}): row for row in rows + fields}
+    return list(last.values())
 
 
 def key(row: Row) -> str:
     """The name of the experiment that a row came from."""
-    return Run(row["dataset"], row["recipe"], int(row["images"]), int(row["seed"]), row["code"]).name
+    return Experiment(row["dataset"], row["recipe"], int(row["images"]), int(row["seed"]), row["code"]).name
 
 
 def write(path: Path, rows: list[Row]) -> None:
     """Writes the table of results, whole or not at all."""
-    columns = [*Run._fields, "images_a_second", *METRICS]
+    columns = [*Experiment._fields, "processor", "commit", "images_a_second", *METRICS]
     files.write_csv(path, columns, [[row[column] for column in columns] for row in rows])
 
 
-def table(runs: list[Run], results: dict[str, Row]) -> str:
+def table(wanted: list[Experiment], results: dict[str, Row]) -> str:
     """A Markdown table: a row a recipe, mean and deviation over its seeds."""
     columns = ["FID / floor", "IS / real", "labels agree", "recall", "CAS", "gap to real"]
     columns += ["images", "a second"]
     lines = [f"| recipe | {' | '.join(columns)} | failed |", f"|---|{'---:|' * (len(columns) + 1)}"]
-    for recipe in dict.fromkeys(run_.recipe for run_ in runs):
-        rows = [results[run_.name] for run_ in runs if run_.recipe == recipe and run_.name in results]
+    for recipe in dict.fromkeys(one.recipe for one in wanted):
+        rows = [results[one.name] for one in wanted if one.recipe == recipe and one.name in results]
         if not rows:
             continue
         values = {name: [float(row[name]) for row in rows] for name in METRICS}
@@ -221,4 +250,4 @@ def spread(values: list[float], form: str) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

@@ -13,9 +13,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from src import config, files, images, memorisation
-from src.errors import PipelineError, run
-from src.seeding import generator_for, set_up
+from benchmarks.provenance import provenance
+from src.core import files, params, stage
+from src.core.errors import PipelineError
+from src.core.machine import set_up
+from src.core.seeding import generator_for
+from src.core.settings import Common
+from src.datasets import labelled
+from src.datasets.spec import read_spec
+from src.scores import memorisation
 
 SHARES = [0, 0.01, 0.02, 0.05, 0.1]
 
@@ -29,22 +35,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("docs/leak.csv"), help="table to write")
     args = parser.parse_args(argv)
-    params = config.load()
-    set_up(params.device, params.threads)
-    train, heldout = images.read_train(args.real, params.validation)
-    half = len(heldout.images) // 2
+    settings = params.load(Common)
+    here = provenance(set_up(settings.device, settings.threads))
+    train, heldout = labelled.read_train(args.real, read_spec(args.real), settings.validation)
+    half = len(heldout) // 2
     if half < 100:
-        raise PipelineError(f"params.yaml: validation is {params.validation}; allowed: 200 or more")
-    clean, rest = heldout.images[:half], memorisation.nearest(heldout.images[half:], train.images)
-    rng, rows = generator_for("leak/bootstrap", params.seed), []
+        raise PipelineError(f"params.yaml: validation is {settings.validation}; allowed: 200 or more")
+    clean, rest = heldout.pixels[:half], memorisation.nearest(heldout.pixels[half:], train.pixels)
+    rng, rows = generator_for("leak/bootstrap", settings.seed), []
     for share in SHARES:
         for shift in (0, args.brighter) if share else (0,):
-            planted = brighter(train.images[: round(share * half)], shift)
+            planted = brighter(train.pixels[: round(share * half)], shift)
             mixed = torch.cat([planted, clean[len(planted) :]])
-            found = memorisation.judge(memorisation.nearest(mixed, train.images), rest, rng)
-            rows.append((share, shift, *found))
+            found = memorisation.judge(memorisation.nearest(mixed, train.pixels), rest, rng)
+            rows.append((share, shift, *found, *here.values()))
             print(f"{share:5.0%} planted, {shift} brighter: {found}", flush=True)
-    columns = ["planted", "brighter", *memorisation.Memorisation._fields]
+    columns = ["planted", "brighter", *memorisation.Memorisation._fields, *here]
     files.write_csv(args.output, columns, rows)
 
 
@@ -54,4 +60,4 @@ def brighter(pixels: Tensor, shift: int) -> Tensor:
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

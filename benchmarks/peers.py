@@ -25,11 +25,18 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from src import checkpoints, config, distances, idx, images, networks, pictures, quality
-from src.errors import PipelineError, run
-from src.images import to_unit
-from src.networks import ConvClassifier
-from src.seeding import set_up
+from src.core import params, stage
+from src.core.errors import PipelineError
+from src.core.machine import set_up
+from src.datasets import album, idx, labelled
+from src.datasets.labelled import to_unit
+from src.datasets.spec import read_spec
+from src.networks import weights
+from src.networks.classifier import ConvClassifier
+from src.report import grids
+from src.scores import frechet, manifold, variety
+from src.scores.extractor import BATCH, Embedded, embed
+from src.scores.kernel import kid
 
 Scores = dict[str, float]
 COLUMNS = ["fid", "kid", "is", "precision", "recall", "density", "coverage"]
@@ -42,7 +49,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--real", type=Path, default=Path("data/raw"))
     parser.add_argument("--synthetic", type=Path, default=Path("data/synthetic"))
     parser.add_argument(
-        "--images", type=int, default=10_000, help="on each side; above the test split's: train"
+        "--images",
+        type=int,
+        default=10_000,
+        help="on each side; more than the test split has are taken from the training split, which the "
+        "generator has seen: good for timing, not for scores",
     )
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS))
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
@@ -73,13 +84,13 @@ def row(tool: str, folder: Path) -> str:
 
 def measure(tool: str, folder: Path) -> Scores:
     """A tool's scores of the sets in a folder, with its seconds and its peak memory so far in MiB."""
-    params = config.load()
-    set_up("cpu", params.threads)
-    extractor = checkpoints.read(Path("models/extractor.safetensors"), ConvClassifier)
+    settings = params.read()
+    set_up("cpu", settings.threads)
+    extractor = weights.read_classifier(Path("models/extractor.safetensors"))
     start = time.perf_counter()
     with torch.inference_mode(), contextlib.redirect_stdout(sys.stderr):
         found = TOOLS[tool].scores(
-            extractor, folder / "real", folder / "synthetic", params.evaluate.neighbours
+            extractor, folder / "real", folder / "synthetic", settings.evaluate.neighbours
         )
     found["seconds"] = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -93,44 +104,48 @@ def write_sets(folder: Path, real: Path, synthetic: Path, count: int) -> None:
     Raises:
         PipelineError: There are fewer.
     """
-    enough = count <= len(idx.read_pair(real, "test")[1])
+    spec = read_spec(real)
+    enough = count <= len(idx.read_pair(real, "test", spec)[1])
     sets = {
-        "real": images.read(real, "test" if enough else "train"),
-        "synthetic": images.read(synthetic, "train"),
+        "real": labelled.read(real, "test" if enough else "train", spec),
+        "synthetic": labelled.read(synthetic, "train", spec),
     }
     for name, data in sets.items():
-        if count > len(data.images):
-            raise PipelineError(
-                f"--images is {count}; allowed: up to {len(data.images)}, as {name} has no more"
-            )
+        if count > len(data):
+            raise PipelineError(f"--images is {count}; allowed: up to {len(data)}, as {name} has no more")
         (folder / name).mkdir()
-        pixels = data.images[:count, 0].numpy()
-        for number, picture in enumerate(tqdm(pixels, desc=f"{name} pictures", disable=None, leave=False)):
-            Image.fromarray(picture).save(folder / name / f"{number:05}.png")
+        bar = tqdm(data.pixels[:count].split(1), desc=f"{name} pictures", disable=None, leave=False)
+        for number, pixels in enumerate(bar):
+            picture = grids.tiled(pixels, columns=1)
+            Image.fromarray(picture.numpy()).save(folder / name / f"{number:05}.png")
 
 
 def ours(extractor: ConvClassifier, real: Path, synthetic: Path, neighbours: int) -> Scores:
     """This project's scores."""
-    a, b = (quality.embed(extractor, pictures.read_png(path, seed=0).images) for path in (real, synthetic))
+    a, b = (_embedded(extractor, path) for path in (real, synthetic))
     return {
-        "fid": quality.fid(a.features, b.features),
-        "kid": distances.kid(a.features, b.features),
-        "is": quality.inception_score(b.logits, splits=10, seed=0)[0],
-        **quality.manifold(a.features, b.features, neighbours=neighbours)._asdict(),
+        "fid": frechet.fid(a.features, b.features),
+        "kid": kid(a.features, b.features),
+        "is": variety.inception_score(b.logits, splits=10, seed=0)[0],
+        **manifold.overlap(a.features, b.features, neighbours=neighbours)._asdict(),
     }
 
 
+def _embedded(extractor: ConvClassifier, folder: Path) -> Embedded:
+    return embed(extractor, album.read(folder, extractor.spec, seed=0).pixels)
+
+
 class Whole(nn.Module):
-    """Features or logits of bytes (n, c, 28, 28) with c colours alike, as other tools call an extractor."""
+    """Features or logits of bytes (n, 3, h, w), as other tools give them: of a grey image thrice the same."""
 
     def __init__(self, extractor: ConvClassifier, output: str) -> None:
         super().__init__()
         self.extractor, self.output = extractor, output
-        self.num_features = extractor.num_features if output == "features" else networks.CLASSES
+        self.num_features = extractor.num_features if output == "features" else extractor.spec.classes
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Maps bytes to features (n, 128) or logits (n, 10)."""
-        features = self.extractor.features(to_unit(pixels[:, :1]))
+        """Maps bytes to features (n, 128) or logits (n, classes)."""
+        features = self.extractor.features(to_unit(pixels[:, : self.extractor.spec.channels]))
         logits: Tensor = features if self.output == "features" else self.extractor.head(features)
         return logits
 
@@ -145,10 +160,10 @@ def torchmetrics(extractor: ConvClassifier, real: Path, synthetic: Path, neighbo
     features = Whole(extractor, "features")
     fid, kid = FrechetInceptionDistance(feature=features), KernelInceptionDistance(feature=features)
     score = InceptionScore(feature=Whole(extractor, "logits"))
-    for part in pictures.read_png(real, seed=0).images.split(quality.BATCH):
+    for part in album.read(real, extractor.spec, seed=0).pixels.split(BATCH):
         fid.update(part, real=True)
         kid.update(part, real=True)
-    for part in pictures.read_png(synthetic, seed=0).images.split(quality.BATCH):
+    for part in album.read(synthetic, extractor.spec, seed=0).pixels.split(BATCH):
         fid.update(part, real=False)
         kid.update(part, real=False)
         score.update(part)
@@ -193,7 +208,7 @@ def torch_fidelity(extractor: ConvClassifier, real: Path, synthetic: Path, neigh
         kid=True,
         prc=True,
         prc_neighborhood=neighbours,
-        batch_size=quality.BATCH,
+        batch_size=BATCH,
         cache=False,
         verbose=False,
     )
@@ -221,7 +236,7 @@ def pytorch_fid(extractor: ConvClassifier, real: Path, synthetic: Path, neighbou
     for folder in (real, synthetic):
         files = sorted(folder.glob("*.png"))
         statistics += fid_score.calculate_activation_statistics(
-            files, network, batch_size=quality.BATCH, dims=network.num_features, num_workers=WORKERS
+            files, network, batch_size=BATCH, dims=network.num_features, num_workers=WORKERS
         )
     return {"fid": float(fid_score.calculate_frechet_distance(*statistics))}
 
@@ -242,7 +257,7 @@ def clean_fid(extractor: ConvClassifier, real: Path, synthetic: Path, neighbours
             str(folder),
             Rounded(extractor, "features"),
             num_workers=WORKERS,
-            batch_size=quality.BATCH,
+            batch_size=BATCH,
             device=torch.device("cpu"),
             custom_fn_resize=_as_it_is,
             verbose=False,
@@ -260,10 +275,7 @@ def prdc(extractor: ConvClassifier, real: Path, synthetic: Path, neighbours: int
     """The package prdc, by the authors of density and coverage; it takes features, so that it gets ours."""
     from prdc import compute_prdc
 
-    a, b = (
-        quality.embed(extractor, pictures.read_png(path, seed=0).images).features.numpy()
-        for path in (real, synthetic)
-    )
+    a, b = (_embedded(extractor, path).features.numpy() for path in (real, synthetic))
     return {name: float(value) for name, value in compute_prdc(a, b, neighbours).items()}
 
 
@@ -285,4 +297,4 @@ TOOLS = {
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

@@ -8,7 +8,7 @@ backward and twice backward, and divides them by the rate at which this machine 
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,15 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from src import config, gan, images
-from src.errors import run
-from src.seeding import set_up
+from src.core import params, stage
+from src.core.machine import set_up
+from src.core.settings import Params
+from src.datasets import labelled
+from src.datasets.spec import read_spec
+from src.gan import games
+from src.gan.loop import Report
+from src.gan.recipe import Recipe
+from src.gan.run import Run
 
 WARM_UP = 40  # steps
 TIMED = 160
@@ -32,44 +38,45 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="times that both are measured")
     parser.add_argument("--profile", action="store_true", help="tell which operations the time goes to, too")
     args = parser.parse_args(argv)
-    params = config.load()
-    operations = operations_per_image(params, params.loss)
-    print(f"{params.loss}: {operations / 1e6:.1f} million operations for each real image")
+    settings = params.read()
+    operations = operations_per_image(settings, settings.loss)
+    print(f"{settings.loss}: {operations / 1e6:.1f} million operations for each real image")
     ratios = []
     for number in range(1, args.rounds + 1):
-        ours, floor = rate(params, params.loss), matrix_rate() / operations
+        ours, floor = rate(settings, settings.loss), matrix_rate() / operations
         ratios.append(ours / floor)
         print(f"round {number}: ours {ours:,.0f} images/s, arithmetic floor {floor:,.0f} images/s")
     print(f"the loop runs at {sorted(ratios)[len(ratios) // 2]:.2f} of the floor's rate (median)")
     if args.profile:
-        print("\n".join(shares(params, params.loss)))
+        print("\n".join(shares(settings, settings.loss)))
 
 
-def rate(params: config.Params, name: str) -> float:
+def rate(settings: Params, name: str) -> float:
     """Real images a second in the training loop of a recipe, after a warm-up."""
-    training = _run(params, name, WARM_UP + TIMED, reports=(WARM_UP + TIMED) // WARM_UP)
-    reports = iter(training)
+    recipe = _of_steps(settings, name, WARM_UP + TIMED)
+    reports = training(settings, recipe, reports=(WARM_UP + TIMED) // WARM_UP)
     next(reports)
     start = time.perf_counter()
     for _ in reports:
         pass
-    return TIMED * params.recipes[name].batch_size / (time.perf_counter() - start)
+    return TIMED * recipe.batch_size / (time.perf_counter() - start)
 
 
-def operations_per_image(params: config.Params, name: str) -> float:
+def operations_per_image(settings: Params, name: str) -> float:
     """Multiplications and additions for each real image, over a period of penalties and critic steps."""
-    recipe = params.recipes[name]
-    steps = recipe.penalty_every * recipe.critic_steps
+    recipe = games.recipe(settings.recipes[name], f"recipes.{name}")
+    recipe = _of_steps(settings, name, recipe.penalty_every * recipe.critic_steps)
     with _Counter() as counter:
-        for _ in _run(params, name, steps, reports=1):
+        for _ in training(settings, recipe, reports=1):
             pass
     total: int = counter.total
-    return total / (steps * recipe.batch_size)
+    return total / recipe.images
 
 
-def shares(params: config.Params, name: str, rows: int = 14) -> list[str]:
+def shares(settings: Params, name: str, rows: int = 14) -> list[str]:
     """The operations that take most of the loop's time, with their shares of it, as lines of text."""
-    reports = iter(_run(params, name, WARM_UP + TIMED, reports=(WARM_UP + TIMED) // WARM_UP))
+    recipe = _of_steps(settings, name, WARM_UP + TIMED)
+    reports = training(settings, recipe, reports=(WARM_UP + TIMED) // WARM_UP)
     next(reports)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         next(reports)
@@ -106,20 +113,29 @@ def matrix_rate(side: int = 2048, repetitions: int = 8) -> float:
     return 2 * side**3 / min(seconds)
 
 
-def _run(params: config.Params, name: str, steps: int, reports: int) -> gan.Run:
-    recipe = params.recipes[name]
-    device = set_up(params.device, params.threads)
-    train, _ = images.read_train(Path("data/raw"), params.validation)
-    recipe = replace(recipe, images=steps * recipe.batch_size)
-    return gan.Run(
-        recipe,
-        train.to(device),
-        seed=0,
-        reports=reports,
-        retry_factor=params.train.retry_factor,
-        pause=lambda: None,
-    )
+def training(
+    settings: Params, recipe: Recipe, *, reports: int, data: Path = Path("data/raw")
+) -> Iterator[Report]:
+    """A run of a recipe, set up: it trains from one report to the next as these are asked for.
+
+    Args:
+        settings: All of params.yaml.
+        recipe: What to train.
+        reports: How many there will be, at equal intervals.
+        data: Folder of real images.
+    """
+    device, spec = set_up(settings.device, settings.threads), read_spec(data)
+    train, _ = labelled.read_train(data, spec, settings.validation)
+    game = games.start(recipe, spec, train.to(device), seed=settings.seed)
+    watch = replace(settings.watch, log_points=reports)
+    return Run(game, recipe, watch, pause=lambda: None).reports()
+
+
+def _of_steps(settings: Params, name: str, steps: int) -> Recipe:
+    """A row of recipes with as many images as so many steps take."""
+    recipe = games.recipe(settings.recipes[name], f"recipes.{name}")
+    return replace(recipe, images=steps * recipe.batch_size)
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

@@ -17,48 +17,53 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 from tqdm import tqdm
 
-from src import checkpoints, config, files, images, networks, plots, quality, scores
-from src.errors import run
-from src.images import LabelledImages
-from src.scores import Judges
-from src.seeding import generator_for, set_up
+from benchmarks.provenance import provenance
+from src.core import files, params, stage
+from src.core.machine import set_up
+from src.core.seeding import generator_for
+from src.datasets import labelled
+from src.datasets.labelled import Labelled
+from src.datasets.spec import read_spec
+from src.networks import weights
+from src.report import plots
+from src.scores import comparison
+from src.scores.comparison import Judges
 
 SIZES = [500, 1000, 2000, 5000, 10_000]
 CHOICES = 5  # random ones of each number of images: MNIST's first test images are easier than its last
-Fault = Callable[[LabelledImages, float, torch.Generator], LabelledImages]
+Fault = Callable[[Labelled, float, torch.Generator], Labelled]
 
 
-def noise(data: LabelledImages, level: float, rng: torch.Generator) -> LabelledImages:
+def noise(data: Labelled, level: float, rng: torch.Generator) -> Labelled:
     """Adds normal noise of `level` grey levels to each pixel."""
-    noisy = data.images + level * torch.randn(data.images.shape, generator=rng)
-    return LabelledImages(noisy.round().clamp(0, 255).byte(), data.labels)
+    noisy = data.pixels + level * torch.randn(data.pixels.shape, generator=rng)
+    return Labelled(noisy.round().clamp(0, 255).byte(), data.labels)
 
 
-def blur(data: LabelledImages, level: float, rng: torch.Generator) -> LabelledImages:
+def blur(data: Labelled, level: float, rng: torch.Generator) -> Labelled:
     """Blurs with a Gaussian of `level` pixels."""
-    blurred = gaussian_blur(data.images.float(), 9, level) if level else data.images
-    return LabelledImages(blurred.round().byte(), data.labels)
+    blurred = gaussian_blur(data.pixels.float(), 9, level) if level else data.pixels
+    return Labelled(blurred.round().byte(), data.labels)
 
 
-def dropped(data: LabelledImages, level: float, rng: torch.Generator) -> LabelledImages:
+def dropped(data: Labelled, level: float, rng: torch.Generator) -> Labelled:
     """Replaces the images of the first `level` classes by others."""
-    kept = (data.labels >= level).nonzero().flatten()
-    return _replaced(data, data.labels < level, kept, rng)
+    kept = (data.given >= level).nonzero().flatten()
+    return _replaced(data, data.given < level, kept, rng)
 
 
-def duplicated(data: LabelledImages, level: float, rng: torch.Generator) -> LabelledImages:
+def duplicated(data: Labelled, level: float, rng: torch.Generator) -> Labelled:
     """Replaces the part `level` of the images by copies of the rest."""
-    kept = torch.arange(round(len(data.images) * (1 - level)))
-    return _replaced(data, torch.arange(len(data.images)) >= len(kept), kept, rng)
+    kept = torch.arange(round(len(data) * (1 - level)))
+    return _replaced(data, torch.arange(len(data)) >= len(kept), kept, rng)
 
 
-def swapped(data: LabelledImages, level: float, rng: torch.Generator) -> LabelledImages:
+def swapped(data: Labelled, level: float, rng: torch.Generator) -> Labelled:
     """Gives the part `level` of the images a wrong label."""
-    wrong = torch.rand(len(data.labels), generator=rng) < level
-    moved = (
-        data.labels + torch.randint(1, networks.CLASSES, data.labels.shape, generator=rng)
-    ) % networks.CLASSES
-    return LabelledImages(data.images, torch.where(wrong, moved, data.labels))
+    labels, classes = data.given, int(data.given.max()) + 1
+    wrong = torch.rand(len(labels), generator=rng) < level
+    moved = (labels + torch.randint(1, classes, labels.shape, generator=rng)) % classes
+    return Labelled(data.pixels, torch.where(wrong, moved, labels))
 
 
 # Each fault with its levels, the first of which is none of it.
@@ -78,45 +83,47 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--extractor", type=Path, default=Path("models/extractor.safetensors"))
     parser.add_argument("--output", type=Path, default=Path("docs"), help="folder to write to")
     args = parser.parse_args(argv)
-    params = config.load()
-    set_up(params.device, params.threads)
-    extractor = checkpoints.read(args.extractor, networks.ConvClassifier)
-    test = images.read(args.real, "test")
-    _, validation = images.read_train(args.real, params.validation)
-    n = params.evaluate.images
+    settings = params.read()
+    device = set_up(settings.device, settings.threads)
+    here = provenance(device)
+    spec = read_spec(args.real)
+    extractor = weights.read_classifier(args.extractor, spec).to(device)
+    test = labelled.read(args.real, "test", spec)
+    _, validation = labelled.read_train(args.real, spec, settings.validation)
+    usual = test.part(0, settings.evaluate.images)
+    judges = Judges(extractor=extractor, trained=extractor, classifier=None, device=device)
 
-    judges = Judges(extractor=extractor, trained=extractor, classifier=None)
-
-    def score(data: LabelledImages, reference: Tensor = test.images[:n]) -> dict[str, float]:
-        count = len(reference)
-        return scores.measure(
-            quality.embed(extractor, reference),
-            judges.look(data.images[:count], data.labels[:count]),
-            neighbours=params.evaluate.neighbours,
-            splits=params.evaluate.splits,
-            seed=params.seed,
+    def score(data: Labelled, reference: Labelled = usual) -> dict[str, float]:
+        return comparison.measure(
+            judges.look(reference).embedded,
+            judges.look(data.part(0, len(reference))),
+            neighbours=settings.evaluate.neighbours,
+            splits=settings.evaluate.splits,
+            seed=settings.seed,
         )
 
-    rng = generator_for("sensitivity", params.seed)
-    pixels = torch.randint(256, validation.images.shape, generator=rng, dtype=torch.uint8)
-    worst = score(LabelledImages(pixels, validation.labels))
+    rng = generator_for("sensitivity", settings.seed)
+    pixels = torch.randint(256, validation.pixels.shape, generator=rng, dtype=torch.uint8)
+    worst = score(Labelled(pixels, validation.labels))
     found = {
         fault: [list(score(spoil(validation, level, rng)).values()) for level in tqdm(levels, desc=fault)]
         for fault, (spoil, _, levels) in FAULTS.items()
     }
     rows = [
-        (fault, level, *values)
+        (fault, level, *values, *here.values())
         for fault, (_, _, levels) in FAULTS.items()
         for level, values in zip(levels, found[fault], strict=True)
     ]
-    columns = ["fault", "level", *worst]
-    files.write_csv(args.output / "sensitivity.csv", columns, [*rows, ("pixels", 0, *worst.values())])
+    rows.append(("pixels", 0, *worst.values(), *here.values()))
+    files.write_csv(args.output / "sensitivity.csv", ["fault", "level", *worst, *here], rows)
     sizes = []
     for size, choice in tqdm(list(product(SIZES, range(CHOICES))), desc="sample size"):
-        chosen = [torch.randperm(len(data.images), generator=rng)[:size] for data in (test, validation)]
-        part = LabelledImages(validation.images[chosen[1]], validation.labels[chosen[1]])
-        sizes.append((size, choice, *score(part, test.images[chosen[0]]).values()))
-    files.write_csv(args.output / "sample_size.csv", ["images", "choice", *worst], sizes)
+        reference, part = (
+            data.at(torch.randperm(len(data), generator=rng)[:size]) for data in (test, validation)
+        )
+        sizes.append((size, choice, *score(part, reference).values()))
+    measured = [(*row, *here.values()) for row in sizes]
+    files.write_csv(args.output / "sample_size.csv", ["images", "choice", *worst, *here], measured)
     plots.write_figure(args.output / "sensitivity.png", reactions(found, worst))
     plots.write_figure(args.output / "sample_size.png", biases(sizes, list(worst)))
 
@@ -156,11 +163,11 @@ def biases(sizes: Sequence[tuple[float, ...]], names: list[str]) -> Figure:
     return figure
 
 
-def _replaced(data: LabelledImages, which: Tensor, kept: Tensor, rng: torch.Generator) -> LabelledImages:
-    choice = torch.arange(len(data.images))
+def _replaced(data: Labelled, which: Tensor, kept: Tensor, rng: torch.Generator) -> Labelled:
+    choice = torch.arange(len(data))
     choice[which] = kept[torch.randint(len(kept), (int(which.sum()),), generator=rng)]
-    return LabelledImages(data.images[choice], data.labels[choice])
+    return data.at(choice)
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

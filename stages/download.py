@@ -1,33 +1,27 @@
-"""Downloads the data set named in params.yaml as four verified IDX files.
+"""Download the data set that `dataset` in params.yaml names, verify it, and write it as IDX files.
 
-Command: ``python -m stages.download --output data/raw``
+DVC runs: python -m stages.download --output data/raw
 """
 
-import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from src import config, datasets
-from src.errors import run
+from src.core import params, stage
+from src.datasets import fetch
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What this stage reads of params.yaml."""
+
+    dataset: str
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Fetch the data set and say where it came from.
-
-    Args:
-        argv: The command line's arguments; those of the process if None.
-
-    Raises:
-        PipelineError: If no source gave the right files.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.download",
-        description="Download a data set, verify it and write it as uncompressed IDX files.",
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, help="folder to write; gets MNIST/raw/ with 4 files"
-    )
+    """Fetches the data set and says where it came from."""
+    parser = stage.parser(__file__, __doc__, output="folder to write; gets MNIST/raw/ with 4 files")
     # Not known to DVC: whatever the source, the bytes are the same.
     parser.add_argument(
         "--folder",
@@ -36,10 +30,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="take the IDX files, plain or .gz, from this folder and from nowhere else "
         "(default: the environment variable DATASET_FOLDER, if set)",
     )
-    arguments = parser.parse_args(argv)
-    dataset = datasets.rows()[config.load().dataset]
-    print(datasets.fetch(dataset, arguments.output, arguments.folder))
+    args = parser.parse_args(argv)
+    settings = params.load(Settings)
+    dataset = fetch.rows()[settings.dataset]
+    print(fetch.fetch(dataset, args.output, args.folder))
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

@@ -1,77 +1,82 @@
 """Fine-tune the pretrained classifier on few real labels, or train the same from scratch on the same images.
 
-DVC runs: python -m stages.finetune --data data/raw --classifier ... --result ...
+DVC runs: python -m stages.finetune --data data/raw --classifier ... --results ...
 and the same without --classifier, which depends on no GAN and so runs once for all of them.
 """
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import nn
+from src.classifiers import supervised
+from src.core import checkpoint, files, params, stage
+from src.core.errors import PipelineError
+from src.core.machine import environment, set_up
+from src.core.seeding import generator_for, stream_seed
+from src.core.settings import Common, Finetune, Supervised
+from src.datasets import labelled
+from src.datasets.spec import read_spec
+from src.networks import weights
+from src.networks.classifier import ConvClassifier
+from src.networks.network import build
 
-from src import checkpoints, config, files, images, networks, resume, supervised
-from src.errors import PipelineError, run
-from src.seeding import environment, generator_for, set_up, stream_seed
+
+@dataclass(frozen=True)
+class Settings(Common):
+    """What this stage reads of params.yaml."""
+
+    classifier: Supervised
+    finetune: Finetune
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the test error for each number of labels and each replicate."""
-    parser = argparse.ArgumentParser(prog="python -m stages.finetune", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the real images")
+    parser = stage.parser(__file__, __doc__, data="folder of the real images", results="folder to write")
     parser.add_argument("--classifier", type=Path, help="the pretrained network; left out: random weights")
-    parser.add_argument("--result", type=Path, required=True, help="CSV to write")
     args = parser.parse_args(argv)
-    params = config.load()
-    settings = params.finetune
+    settings = params.load(Settings)
+    tuning, seed = settings.finetune, settings.seed
     # Each arm at the learning rate that suits it: a pretrained network forgets at the rate of a new one.
-    arm, recipe = "scratch", params.classifier
+    arm, how = "scratch", settings.classifier
     if args.classifier:
-        arm, recipe = "pretrained", replace(params.classifier, learning_rate=settings.learning_rate)
-    device = set_up(params.device, params.threads)
-    train, _ = images.read_train(args.data, params.validation)
-    train, test = train.to(device), images.read(args.data, "test").to(device)
-    if settings.labels[-1] > len(train.images):
-        raise PipelineError(
-            f"params.yaml: finetune.labels has {settings.labels[-1]}; allowed: "
-            f"at most the {len(train.images)} training images"
-        )
+        arm, how = "pretrained", replace(how, learning_rate=tuning.learning_rate)
+    device = set_up(settings.device, settings.threads)
+    spec = read_spec(args.data)
+    train, _ = (part.to(device) for part in labelled.read_train(args.data, spec, settings.validation))
+    test = labelled.read(args.data, "test", spec).to(device)
+    if tuning.labels[-1] > len(train):
+        most = f"at most the {len(train)} training images"
+        raise PipelineError(f"params.yaml: finetune.labels has {tuning.labels[-1]}; allowed: {most}")
 
-    with resume.opened(
-        __file__,
-        settings=(recipe, settings, params.seed, params.validation, params.device, params.threads),
-        inputs=(args.data, args.classifier) if args.classifier else (args.data,),
-    ) as checkpoint:
+    def fresh(stream: str) -> ConvClassifier:
+        """The network before it sees any of the labels."""
+        if args.classifier:
+            return weights.read_classifier(args.classifier, spec)
+        return build(ConvClassifier, spec, seed=stream_seed(f"{stream}/weights", seed), width=how.width)
+
+    inputs = (args.data, args.classifier) if args.classifier else (args.data,)
+    with checkpoint.opened(__file__, settings=(settings,), inputs=inputs) as resuming:
         rows = []
-        for replicate in range(settings.replicates):
+        for replicate in range(tuning.replicates):
             stream = f"finetune/{replicate}"
-            order = supervised.balanced_order(
-                train.labels, generator_for(f"{stream}/labels", params.seed)
-            ).to(device)
-            for count in settings.labels:
-                subset = images.LabelledImages(*(part[order[:count]] for part in train))
-                network: nn.Module
-                if args.classifier:
-                    network = checkpoints.read(args.classifier, networks.ConvClassifier)
-                else:
-                    weights = stream_seed(f"{stream}/weights", params.seed)
-                    network = networks.build("conv-classifier", seed=weights, width=recipe.width)
+            order = supervised.balanced_order(train.given, generator_for(f"{stream}/labels", seed)).to(device)
+            for count in tuning.labels:
+                network = fresh(stream).to(device)
                 supervised.fit(
-                    network.to(device),
-                    subset,
-                    recipe,
-                    min_steps=settings.min_steps,
+                    network,
+                    train.at(order[:count]),
+                    how,
+                    min_steps=tuning.min_steps,
                     # Both arms see the same images in the same order, moved alike: a paired comparison.
-                    rng=generator_for(f"{stream}/batches", params.seed),
-                    title=f"{arm}, {count} labels, {replicate + 1}/{settings.replicates}",
-                    checkpoint=checkpoint,
+                    rng=generator_for(f"{stream}/batches", seed),
+                    title=f"{arm}, {count} labels, {replicate + 1}/{tuning.replicates}",
+                    checkpoint=resuming,
                 )
-                error = 1 - supervised.accuracy(network, test)
-                rows.append((count, replicate, arm, error, *environment(device).values()))
-        columns = ["labels", "replicate", "arm", "test_error", *environment(device)]
-        files.write_csv(args.result, columns, rows)
+                rows.append((count, replicate, arm, 1 - supervised.accuracy(network, test)))
+        with files.folder(args.results) as folder:
+            files.write_json(folder / "environment.json", environment(device))
+            files.write_csv(folder / "errors.csv", ["labels", "replicate", "arm", "test_error"], rows)
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

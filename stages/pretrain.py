@@ -4,68 +4,78 @@ DVC runs: python -m stages.pretrain --real data/raw --synthetic data/synthetic -
 and the same without --synthetic, which depends on no GAN and so runs once for all of them.
 """
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from src import checkpoints, config, files, images, networks, resume, supervised
-from src.errors import run
-from src.seeding import environment, generator_for, set_up, stream_seed
+from src.classifiers import supervised
+from src.core import checkpoint, files, params, stage
+from src.core.machine import environment, set_up
+from src.core.seeding import generator_for, stream_seed
+from src.core.settings import Common, Pretrain, Supervised
+from src.datasets import labelled
+from src.datasets.spec import read_spec
+from src.networks import weights
+from src.networks.classifier import ConvClassifier
+from src.networks.network import build
+
+
+@dataclass(frozen=True)
+class Settings(Common):
+    """What this stage reads of params.yaml."""
+
+    classifier: Supervised
+    pretrain: Pretrain
+    count: int = params.at("generate.count")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the first network, the accuracies on real test images, and the first one's predictions."""
-    parser = argparse.ArgumentParser(prog="python -m stages.pretrain", description=__doc__)
-    parser.add_argument("--real", type=Path, required=True, help="folder of the real images")
-    parser.add_argument("--synthetic", type=Path, help="folder of the synthetic set; left out: real images")
-    parser.add_argument("--classifier", type=Path, required=True, help="network to write")
-    parser.add_argument("--results", type=Path, required=True, help="folder to write")
-    args = parser.parse_args(argv)
-    params = config.load()
-    settings = params.classifier
-    device = set_up(params.device, params.threads)
-    real, _ = images.read_train(args.real, params.validation)
-    arm, data = ("synthetic", images.read(args.synthetic, "train")) if args.synthetic else ("real", real)
-    # The same number of images in both arms: more of them, or more steps, would be worth something alone.
-    size = min(params.generate.count, len(real.images))
-    data = images.LabelledImages(data.images[:size], data.labels[:size]).to(device)
-    test = images.read(args.real, "test").to(device)
-
-    with resume.opened(
+    parser = stage.parser(
         __file__,
-        settings=(
-            *(settings, params.pretrain, params.generate.count),
-            *(params.seed, params.validation, params.device, params.threads),
-        ),
-        inputs=(args.real, args.synthetic) if args.synthetic else (args.real,),
-    ) as checkpoint:
+        __doc__,
+        real="folder of the real images",
+        classifier="network to write",
+        results="folder to write",
+    )
+    parser.add_argument("--synthetic", type=Path, help="folder of the synthetic set; left out: real images")
+    args = parser.parse_args(argv)
+    settings = params.load(Settings)
+    device = set_up(settings.device, settings.threads)
+    spec = read_spec(args.real)
+    real, _ = labelled.read_train(args.real, spec, settings.validation)
+    arm, data = "real", real
+    if args.synthetic:
+        arm, data = "synthetic", labelled.read(args.synthetic, "train", spec)
+    # The same number of images in both arms: more of them, or more steps, would be worth something alone.
+    data = data.part(0, min(settings.count, len(real))).to(device)
+    test = labelled.read(args.real, "test", spec).to(device)
+
+    inputs = (args.real, args.synthetic) if args.synthetic else (args.real,)
+    with checkpoint.opened(__file__, settings=(settings,), inputs=inputs) as resuming:
         trained, accuracies = [], []
-        for replicate in range(params.pretrain.replicates):
+        for replicate in range(settings.pretrain.replicates):
             purpose = f"classifier/{arm}/{replicate}"
-            network = networks.build(
-                "conv-classifier", seed=stream_seed(f"{purpose}/weights", params.seed), width=settings.width
-            ).to(device)
+            seed = stream_seed(f"{purpose}/weights", settings.seed)
+            network = build(ConvClassifier, spec, seed=seed, width=settings.classifier.width).to(device)
             supervised.fit(
                 network,
                 data,
-                settings,
-                rng=generator_for(f"{purpose}/batches", params.seed),
-                title=f"classifier on {arm} images, {replicate + 1}/{params.pretrain.replicates}",
-                checkpoint=checkpoint,
+                settings.classifier,
+                rng=generator_for(f"{purpose}/batches", settings.seed),
+                title=f"classifier on {arm} images, {replicate + 1}/{settings.pretrain.replicates}",
+                checkpoint=resuming,
             )
             trained.append(network)
             accuracies.append((arm, replicate, supervised.accuracy(network, test)))
-
-        checkpoints.write(args.classifier, trained[0])
+        weights.write(args.classifier, trained[0])
         with files.folder(args.results) as folder:
-            ran = environment(device)
-            columns = ["images", "replicate", "test_accuracy", *ran]
-            rows = [(*row, *ran.values()) for row in accuracies]
-            files.write_csv(folder / "accuracy.csv", columns, rows)
-            predictions = supervised.predict(trained[0], test.images)
-            confusion = zip(test.labels.tolist(), predictions.tolist(), strict=True)
+            files.write_json(folder / "environment.json", environment(device))
+            files.write_csv(folder / "accuracy.csv", ["images", "replicate", "test_accuracy"], accuracies)
+            predictions = supervised.predict(trained[0], test.pixels)
+            confusion = zip(test.given.tolist(), predictions.tolist(), strict=True)
             files.write_csv(folder / "confusion.csv", ["actual", "predicted"], confusion)
 
 
 if __name__ == "__main__":
-    run(main)
+    stage.run(main)

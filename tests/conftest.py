@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src import idx
-from src.seeding import set_up
+from src.core.machine import set_up
+from src.datasets import idx
+from src.datasets.spec import ImageSpec, write_spec
 
 ROOT = Path(__file__).resolve().parent.parent
+GREY = ImageSpec(channels=1, height=28, width=28, classes=10)  # MNIST's
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -19,17 +21,19 @@ def _deterministic() -> None:
     set_up("cpu", 1)  # networks here are tiny: a second thread would only wait for the first
 
 
-def write_set(root: Path, train: int, test: int, seed: int = 0) -> None:
-    """An image set in MNIST's layout: a bright bar whose row tells the class, on noise."""
+def write_set(root: Path, train: int, test: int, seed: int = 0, spec: ImageSpec = GREY) -> None:
+    """An image set in the pipeline's layout: a bright bar whose row tells the class, on noise."""
     rng = np.random.default_rng(seed)
     for split, count in (("train", train), ("test", test)):
-        labels = (np.arange(count) % 10).astype(np.uint8)
-        images = rng.integers(0, 60, (count, 28, 28), dtype=np.uint8)
+        labels = (np.arange(count) % spec.classes).astype(np.uint8)
+        images = rng.integers(0, 60, (count, *idx.item(spec)), dtype=np.uint8)
         for image, label in zip(images, labels, strict=True):
-            image[4 + 2 * label : 6 + 2 * label, 6:22] = 255
-        for name, array in zip(idx.NAMES[split], (images, labels), strict=True):
+            row = 4 + 2 * label if spec == GREY else int(label) * spec.height // spec.classes
+            image[row : row + 2, 6:22] = 255
+        for name, array in zip(idx.names(split, spec), (images, labels), strict=True):
             with idx.Writer(idx.folder(root) / name, array.shape) as writer:
                 writer.append(array)
+    write_spec(root, spec, [str(label) for label in range(spec.classes)])
 
 
 @pytest.fixture

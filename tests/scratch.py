@@ -6,18 +6,22 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest import ROOT, write_set
+from conftest import GREY, ROOT, write_set
 
-from src import files, idx
+from src.datasets import idx
 
 STAGES = (
+    "recipe",
     "download",
     "train_extractor",
     "train_gan",
+    "train_labeller",
     "verdict",
     "generate",
     "evaluate",
@@ -42,10 +46,10 @@ TINY = {
     "generate.test_count": 100,
     "evaluate.images": 100,
     "evaluate.splits": 2,
-    "train.log_points": 10,
-    "train.grids": 2,
-    "train.checks": 4,
-    "train.check_images": 100,
+    "watch.log_points": 10,
+    "watch.grids": 2,
+    "watch.checks": 4,
+    "watch.check_images": 100,
     "verdict.allow_failed": True,  # two seconds of training make no digits
 }
 
@@ -71,12 +75,41 @@ class Clone:
     def metrics(self, name: str) -> dict[str, float]:
         return json.loads((self.path / "metrics" / f"{name}.json").read_text())
 
+    @contextmanager
+    def params(self, values: Mapping[str, object]) -> Iterator[None]:
+        """Gives values of params.yaml others inside the block (see `set_values`)."""
+        path = self.path / "params.yaml"
+        before = path.read_text()
+        set_values(path, values)
+        try:
+            yield
+        finally:
+            path.write_text(before)
+
+    def restore(self) -> None:
+        """Goes back to the committed run."""
+        self.run("git", "checkout", "-q", ".")
+        self.run("dvc", "checkout")
+
     def locked(self) -> dict[str, object]:
         return yaml.safe_load((self.path / "dvc.lock").read_text())["stages"]
 
 
 def ran(output: str) -> set[str]:
     return set(re.findall(r"Running stage '(\w+)'", output))
+
+
+def set_values(path: Path, values: Mapping[str, object]) -> None:
+    """Sets values of a YAML file by dotted key, and leaves merge keys and comments as they are."""
+    from dvc.utils.serialize import modify_yaml  # takes a second
+
+    with modify_yaml(path) as params:
+        for key, value in values.items():
+            *sections, name = key.split(".")
+            section = params
+            for part in sections:
+                section = section[part]
+            section[name] = value
 
 
 def make(base: Path) -> Clone:
@@ -97,18 +130,15 @@ def make(base: Path) -> Clone:
     clone = Clone(base / "clone", base / "data")
 
     # A new data set is one row in the table: nothing else is told of it.
-    row = {"torchvision_class": "MNIST", "debian": "none", "sha256": {}}
-    for name in (*idx.NAMES["train"], *idx.NAMES["test"]):
-        row["sha256"][name] = files.sha256(idx.folder(base / "data") / name)
-    with (clone.path / "src" / "datasets.yaml").open("a") as table:
+    row = {"channels": 1, "height": 28, "width": 28, "classes": list(range(10))}
+    row |= {"train": 400, "test": 100}
+    row |= {"torchvision_class": "MNIST", "debian": "none", "sha256": idx.hashes(base / "data", GREY)}
+    with (clone.path / "src/datasets/table.yaml").open("a") as table:
         yaml.safe_dump({"tiny": row}, table)
-    params = yaml.safe_load((clone.path / "params.yaml").read_text())
-    for key, value in TINY.items():
-        section, _, name = key.rpartition(".")
-        (params[section] if section else params)[name] = value
-    for recipe in params["recipes"].values():
-        recipe |= {"images": 2000, "width": 16}
-    (clone.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    params = clone.path / "params.yaml"
+    text = re.sub(r"\bwidth: \d+", "width: 16", params.read_text())  # also what rows merge stays merged
+    params.write_text(re.sub(r"\bimages: \d+", "images: 2000", text))
+    set_values(params, TINY)
 
     clone.run("git", "init", "-q", "-b", "main")
     clone.run("git", "add", "-A")

@@ -25,7 +25,7 @@ def imports(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: write the import out: from src import ..."
-            if node.module in PACKAGES:
+            if node.module in PACKAGES or (ROOT / node.module.replace(".", "/")).is_dir():
                 found |= {f"{node.module}.{alias.name}" for alias in node.names}
             else:
                 found.add(node.module)

@@ -1,18 +1,21 @@
 """The comparison of recipes reads DVC's answers right; the arithmetic floor counts what it says it counts."""
 
-import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from conftest import ROOT
+from conftest import ROOT, write_set
 
-from benchmarks import compare, rate
-from src import config, files, images
+from benchmarks import compare, epoch, rate
+from benchmarks.compare import Experiment
+from src.core import files, params
+from src.core.errors import PipelineError
+from src.core.settings import Params
+from src.gan import games
 
-PARAMS = config.load(ROOT / "params.yaml", ROOT / "src" / "datasets.yaml")
+PARAMS = params.read(ROOT / "params.yaml", ROOT / params.DATASETS)
 METRICS = {"fid_ratio": 2.0, "is_mean": 9.0, "is_real": 10.0, "label_agreement": 0.95, "cas_gap": 0.03}
 METRICS |= {"collapsed": 0, "diverged": 0, "converged": 0, "recall": 0.5, "diversity": 0.9, "fid": 2.0}
 METRICS |= {"fid_floor": 1.0, "cas_real": 0.9, "best_images_seen": 500, "images_seen": 500}
@@ -73,9 +76,9 @@ def test_waiting_and_running_experiments_are_told_from_the_rest(answers: list[tu
 
 
 def test_a_run_becomes_parameters_of_an_experiment() -> None:
-    run = compare.Run("fashion-mnist", "wgan-gp", 12_000, 2, "c0de")
-    assert run.name == "compare-fashion-mnist-wgan-gp-12000-2-c0de"
-    arguments = compare.overrides(run)
+    one = Experiment("fashion-mnist", "wgan-gp", 12_000, 2, "c0de")
+    assert one.name == "compare-fashion-mnist-wgan-gp-12000-2-c0de"
+    arguments = compare.overrides(one)
     values = arguments[1::2]
     assert set(arguments[::2]) == {"--set-param"}
     assert {"dataset=fashion-mnist", "loss=wgan-gp", "seed=2", "recipes.wgan-gp.images=12000"} <= set(values)
@@ -86,36 +89,85 @@ def test_what_is_in_the_file_is_not_run_again_unless_code_or_parameters_changed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("src/a.py", "stages/b.py", "dvc.yaml"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    names = ("src/a.py", "src/deep/b.py", "src/deep/table.yaml", "stages/c.py", "dvc.yaml")
+    for name in (*names, "src/deep/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text("old")
     first = compare.fingerprint(PARAMS, "lsgan", 100)
-    other_seed = dataclasses.replace(PARAMS, seed=7, dataset="fashion-mnist", loss="wgan")
+    other_seed = replace(PARAMS, seed=7, dataset="fashion-mnist", loss="wgan")
     assert compare.fingerprint(other_seed, "lsgan", 100) == first  # these stand in the name themselves
-    others = {
+    # Other rows, and which of a row's values come from a base, make no difference to this one.
+    row = dict(reversed(PARAMS.recipes["lsgan"].items()))
+    alone = replace(PARAMS, bases={"unused": {}}, recipes={"lsgan": row | {"images": 5}})
+    assert compare.fingerprint(alone, "lsgan", 100) == first
+    (tmp_path / "src/deep/notes.txt").write_text("new")
+    assert compare.fingerprint(PARAMS, "lsgan", 100) == first
+    different = {
+        first,
         compare.fingerprint(PARAMS, "lsgan", 200),
         compare.fingerprint(PARAMS, "gan", 100),
-        compare.fingerprint(dataclasses.replace(PARAMS, validation=77), "lsgan", 100),
+        compare.fingerprint(replace(PARAMS, validation=77), "lsgan", 100),
+        compare.fingerprint(replace(alone, recipes={"lsgan": row | {"ema": 0.5}}), "lsgan", 100),
     }
-    (tmp_path / "stages/b.py").write_text("new")
-    edited = compare.fingerprint(PARAMS, "lsgan", 100)
-    monkeypatch.setattr(compare, "SHORT", ["train.checks=9"])
-    assert len({first, *others, edited, compare.fingerprint(PARAMS, "lsgan", 100)}) == 6
+    for name in names:
+        (tmp_path / name).write_text("new")
+        different.add(compare.fingerprint(PARAMS, "lsgan", 100))
+    monkeypatch.setattr(compare, "SHORT", ["watch.checks=9"])
+    assert len(different | {compare.fingerprint(PARAMS, "lsgan", 100)}) == 11
+
+
+def test_what_all_experiments_change_are_keys_of_params_yaml() -> None:
+    for value in compare.SHORT:
+        section, key = value.partition("=")[0].split(".")
+        assert hasattr(getattr(PARAMS, section), key)
 
 
 def test_finished_experiments_are_added_to_the_file_once(
     answers: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    runs = {compare.Run("mnist", recipe, 500, 0, "c0de") for recipe in ("gan", "mlp")}
+    wanted = {Experiment("mnist", recipe, 500, 0, "c0de") for recipe in ("gan", "mlp")}
     monkeypatch.setattr(compare, "found", lambda: {"compare-mnist-gan-500-0-c0de": METRICS | {"cas": 0.25}})
-    rows = compare.collect([], runs, {"gan": 1234.5, "mlp": 1.0})
-    assert compare.collect(rows, runs, {}) == rows
+    here = {"processor": "AVX2, 2 threads", "commit": "abc1234"}
+    rows = compare.collect([], wanted, {"gan": 1234.5, "mlp": 1.0}, here)
+    assert compare.collect(rows, wanted, {}, here) == rows
     compare.write(tmp_path / "results.csv", rows)
     (row,) = files.read_csv(tmp_path / "results.csv")
     assert row == rows[0]
     assert (row["recipe"], row["images"], row["cas"]) == ("gan", "500", "0.25")
     assert row["images_a_second"] == "1234"
+    assert (row["processor"], row["commit"]) == ("AVX2, 2 threads", "abc1234")
     assert compare.key(row) == "compare-mnist-gan-500-0-c0de"
+
+
+def test_a_result_of_other_code_is_replaced_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = (Experiment("mnist", "gan", 500, 0, code) for code in ("01d", "c0de"))
+    other = old._replace(recipe="mlp")
+    here = {"processor": "AVX2, 2 threads", "commit": "abc1234"}
+    results = {one.name: METRICS | {"cas": cas} for one, cas in ((old, 0.25), (other, 0.5), (new, 0.75))}
+    monkeypatch.setattr(compare, "found", lambda: results)
+    rates = {"gan": 1.0, "mlp": 1.0}
+    before = compare.collect([], {old, other}, rates, here)
+    assert [(row["recipe"], row["code"], row["cas"]) for row in before] == [
+        ("gan", "01d", "0.25"),
+        ("mlp", "01d", "0.5"),
+    ]
+    after = compare.collect(before, {new}, rates, here)
+    assert [(row["recipe"], row["code"], row["cas"]) for row in after] == [
+        ("gan", "c0de", "0.75"),
+        ("mlp", "01d", "0.5"),
+    ]
+
+
+def test_every_recipe_is_compared_but_those_that_are_left_out_by_name() -> None:
+    assert compare.compared(["gan", "large", "new", "source"]) == ["gan", "new"]
+    assert set(compare.LEFT_OUT) < set(PARAMS.recipes)
+
+
+def test_the_committed_results_have_one_row_for_each_run() -> None:
+    rows = files.read_csv(ROOT / "docs" / "compare.csv")
+    runs = [(row["dataset"], row["recipe"], row["images"], row["seed"]) for row in rows]
+    assert len(set(runs)) == len(runs) > 0
+    assert {row["recipe"] for row in rows} <= set(compare.compared(PARAMS.recipes))
 
 
 def test_a_table_alone_takes_the_last_result_of_each_run_whatever_its_code(
@@ -123,12 +175,12 @@ def test_a_table_alone_takes_the_last_result_of_each_run_whatever_its_code(
 ) -> None:
     results = tmp_path / "results.csv"
     rows = [
-        {name: str(value) for name, value in (run._asdict() | METRICS | {"cas": cas}).items()}
-        | {"images_a_second": "3000"}
-        for run, cas in (
-            (compare.Run("mnist", "lsgan", 500, 0, "01d"), 0.5),
-            (compare.Run("mnist", "lsgan", 500, 0, "1e55-01d"), 0.75),
-            (compare.Run("mnist", "lsgan", 600, 0, "1e55-01d"), 0.9),
+        {name: str(value) for name, value in (one._asdict() | METRICS | {"cas": cas}).items()}
+        | {"processor": "AVX2, 2 threads", "commit": "abc1234", "images_a_second": "3000"}
+        for one, cas in (
+            (Experiment("mnist", "lsgan", 500, 0, "01d"), 0.5),
+            (Experiment("mnist", "lsgan", 500, 0, "1e55-01d"), 0.75),
+            (Experiment("mnist", "lsgan", 600, 0, "1e55-01d"), 0.9),
         )
     ]
     compare.write(results, rows)
@@ -145,15 +197,15 @@ def test_a_table_alone_takes_the_last_result_of_each_run_whatever_its_code(
 
 
 def test_the_table_has_means_and_deviations_over_seeds() -> None:
-    runs = [compare.Run("mnist", recipe, 500, seed, "c0de") for recipe in ("gan", "mlp") for seed in (0, 1)]
+    wanted = [Experiment("mnist", recipe, 500, seed, "c0de") for recipe in ("gan", "mlp") for seed in (0, 1)]
     metrics = [METRICS | {"cas": 0.9}, METRICS | {"cas": 0.8, "collapsed": 1}, METRICS | {"cas": 0.7}]
     rates = {"gan": "3000.4", "mlp": "20000"}
     results = {
-        run.name: {name: str(value) for name, value in (run._asdict() | values).items()}
-        | {"images_a_second": rates[run.recipe]}
-        for run, values in zip(runs, metrics, strict=False)
+        one.name: {name: str(value) for name, value in (one._asdict() | values).items()}
+        | {"images_a_second": rates[one.recipe]}
+        for one, values in zip(wanted, metrics, strict=False)
     }
-    header, _, gan, mlp = compare.table(runs, results).splitlines()
+    header, _, gan, mlp = compare.table(wanted, results).splitlines()
     assert header.count("|") == gan.count("|") == mlp.count("|")
     cells = [cell.strip() for cell in gan.strip("|").split("|")]
     # 0.9 and 0.8: mean 0.85, deviation 0.1 / sqrt 2
@@ -164,13 +216,17 @@ def test_the_table_has_means_and_deviations_over_seeds() -> None:
     assert mlp == "| `mlp` | 2.00 | 0.900 | 95.00% | 0.500 | 70.00% | 3.00% | 500 | 20,000 | 0 of 1 |"
 
 
-def test_operations_are_those_of_every_product_forward_and_backward(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = images.LabelledImages(torch.zeros(50, 1, 28, 28, dtype=torch.uint8), torch.arange(50) % 10)
-    monkeypatch.setattr(images, "read_train", lambda root, validation: (data, data))
-    recipe = dataclasses.replace(
-        PARAMS.recipes["source"], latent=3, width=4, batch_size=10, images=10, conditional=False
-    )
-    params = dataclasses.replace(PARAMS, recipes={"tiny": recipe}, threads=1)
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Params:
+    """Parameters with one small recipe under two names, in a folder with 50 images to train on."""
+    write_set(tmp_path / "data/raw", 60, 10)
+    monkeypatch.chdir(tmp_path)
+    small = {"latent": 3, "width": 4, "batch_size": 10, "images": 10, "conditional": False}
+    row = {**PARAMS.recipes["source"], **small}
+    return replace(PARAMS, recipes={"tiny": row, "source": row}, threads=1, validation=10)
+
+
+def test_operations_are_those_of_every_product_forward_and_backward(tiny: Params) -> None:
     generator = [3 * 4, 4 * 8, 8 * 784]
     discriminator = [784 * 8, 8 * 4, 4 * 1]
     g, d = sum(generator), sum(discriminator)
@@ -178,26 +234,35 @@ def test_operations_are_those_of_every_product_forward_and_backward(monkeypatch:
     expected = g + 2 * d + 2 * d + 2 * (d - discriminator[0])
     # G's step: the same scored again, gradients through D to the pixels, then of G's weights and inputs.
     expected += d + d + g + (g - generator[0])
-    assert rate.operations_per_image(params, "tiny") == pytest.approx(2 * expected)
+    assert rate.operations_per_image(tiny, "tiny") == pytest.approx(2 * expected)
 
 
-def test_the_profile_names_operations_with_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = images.LabelledImages(torch.zeros(50, 1, 28, 28, dtype=torch.uint8), torch.arange(50) % 10)
-    monkeypatch.setattr(images, "read_train", lambda root, validation: (data, data))
-    recipe = dataclasses.replace(PARAMS.recipes["source"], latent=3, width=4, batch_size=10)
-    params = dataclasses.replace(PARAMS, recipes={"tiny": recipe}, threads=1)
-    lines = rate.shares(params, "tiny", rows=1000)
+def test_a_training_run_has_all_its_images_and_reports(tiny: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = games.recipe(tiny.recipes["tiny"], "recipes.tiny")
+    reports = list(rate.training(tiny, replace(recipe, images=100), reports=5))
+    assert [report["images_seen"] for report in reports] == [20, 40, 60, 80, 100]
+    assert rate.rate(tiny, "tiny") > 0
+    monkeypatch.setattr(params, "read", lambda: tiny)
+    assert epoch.ours(Path("data/raw")) > 0
+
+
+def test_the_profile_names_operations_with_their_shares(tiny: Params) -> None:
+    lines = rate.shares(tiny, "tiny", rows=1000)
     found = {name: float(share.strip("%")) for share, name in (line.split(maxsplit=1) for line in lines)}
     assert sum(found.values()) == pytest.approx(100, abs=5)  # of rounding
     assert {"aten::addmm", "aten::mm", "aten::_fused_adam_"} <= set(found)
-    assert len(rate.shares(params, "tiny", rows=3)) == 3
+    assert len(rate.shares(tiny, "tiny", rows=3)) == 3
 
 
-def test_the_matrix_rate_is_a_plausible_number_of_operations_a_second() -> None:
-    assert 1e8 < rate.matrix_rate(side=256, repetitions=2) < 1e15
+def test_the_matrix_rate_counts_both_halves_of_a_product_over_the_fastest_of_several_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([0.0, 4.0, 10.0, 12.0, 20.0, 23.0])  # products of 4, 2 and 3 seconds
+    monkeypatch.setattr(rate.time, "perf_counter", lambda: next(clock))
+    assert rate.matrix_rate(side=10, repetitions=3) == 2 * 10**3 / 2
 
 
 def test_a_command_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(compare.PipelineError, match=r"^dvc exp show --json: ERROR: "):
+    with pytest.raises(PipelineError, match=r"^dvc exp show --json: ERROR: "):
         compare.dvc("exp", "show", "--json")

@@ -5,14 +5,20 @@ import gzip
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src import files
-from src.errors import PipelineError
+from src.core import files
+from src.core.errors import PipelineError
+from stages import recover
 
 
 class StopError(Exception):
@@ -141,7 +147,7 @@ def test_json_refuses_what_is_no_number(tmp_path, value, key):
 @given(
     st.dictionaries(
         st.text(st.characters(exclude_categories=["Cs"])),
-        # No subnormal numbers: seeding.set_up, which conftest calls as stages do, rounds them to 0.
+        # No subnormal numbers: machine.set_up, which conftest calls as stages do, rounds them to 0.
         st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False),
     )
 )
@@ -201,6 +207,29 @@ def test_csv_refuses_a_row_of_another_length(tmp_path, row):
     assert names(tmp_path) == []
 
 
+def test_a_table_reads_back_as_text_or_as_exactly_the_same_numbers(tmp_path):
+    rows = [[1, 1 / 3], [2, -1e-7]]
+    files.write_csv(tmp_path / "c.csv", ["step", "loss"], rows)
+    assert files.read_csv(tmp_path / "c.csv")[0] == {"step": "1", "loss": "0.3333333333333333"}
+    assert files.read_numbers(tmp_path / "c.csv") == [
+        {"step": 1.0, "loss": 1 / 3},
+        {"step": 2.0, "loss": -1e-7},
+    ]
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,x\n", "a,b\n1\n", "a,b\n1,2,3\n", "a,b\n1,\n"])
+def test_a_table_of_something_else_than_numbers_is_refused(tmp_path, content):
+    (tmp_path / "c.csv").write_text(content)
+    with pytest.raises(PipelineError, match=r"c\.csv holds something else than numbers .*; run dvc repro"):
+        files.read_numbers(tmp_path / "c.csv")
+
+
+@pytest.mark.parametrize("read", [files.read_csv, files.read_numbers])
+def test_a_missing_table_names_the_file_and_the_remedy(tmp_path, read):
+    with pytest.raises(PipelineError, match=r"c\.csv does not exist; run dvc repro"):
+        read(tmp_path / "c.csv")
+
+
 @pytest.mark.parametrize("old", ["nothing", "folder", "file", "link"])
 def test_folder_takes_the_place_of_what_was_there(tmp_path, old):
     path, elsewhere = tmp_path / "in" / "x", tmp_path / "elsewhere"
@@ -248,6 +277,93 @@ def test_a_folder_that_cannot_be_swapped_in_leaves_the_old_one(tmp_path):
         lose()
     assert names(tmp_path) == ["x"]
     assert names(tmp_path / "x") == ["old"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no one step for it")
+def test_a_folder_changes_places_with_the_old_one_in_one_step(tmp_path, monkeypatch):
+    (tmp_path / "x").mkdir()
+
+    def refuse(*_):
+        raise AssertionError("two steps: between them there is no folder")
+
+    for owner, name in ((Path, "rename"), (Path, "replace"), (os, "rename"), (os, "replace")):
+        monkeypatch.setattr(owner, name, refuse)
+    with files.folder(tmp_path / "x") as temporary:
+        (temporary / "new").write_text("1")
+    assert names(tmp_path) == ["x"]
+    assert names(tmp_path / "x") == ["new"]
+
+
+@pytest.fixture
+def two_steps(monkeypatch):
+    monkeypatch.setattr(files, "_exchange", lambda *_: False)
+
+
+@pytest.mark.parametrize("old", ["folder", "file", "link"])
+def test_where_it_takes_two_steps_the_old_one_is_gone_in_the_end(two_steps, tmp_path, old):
+    test_folder_takes_the_place_of_what_was_there(tmp_path, old)
+
+
+def test_where_it_takes_two_steps_a_failure_leaves_the_old_one(two_steps, tmp_path):
+    test_a_folder_that_cannot_be_swapped_in_leaves_the_old_one(tmp_path)
+
+
+KILLED_BETWEEN = """
+import os, signal, sys
+from pathlib import Path
+from src.core import files
+files._exchange = lambda *_: False
+rename = Path.rename
+def first(self, target):
+    rename(self, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+Path.rename = first
+with files.folder(Path(sys.argv[1])) as temporary:
+    (temporary / "new").write_text("1")
+"""
+
+
+@pytest.fixture
+def killed_between(tmp_path):
+    """A folder whose old one has made room, for a new one that never came."""
+    path = tmp_path / "data" / "x"
+    path.mkdir(parents=True)
+    (path / "old").write_text("1")
+    ended = subprocess.run([sys.executable, "-c", KILLED_BETWEEN, str(path)], cwd=ROOT)
+    assert ended.returncode == -signal.SIGKILL
+    assert not path.exists()
+    assert len(names(path.parent)) == 2
+    assert all(name.startswith(".x.") and name.endswith(".part") for name in names(path.parent))
+    return path
+
+
+def test_killed_between_the_two_steps_the_old_folder_is_still_there_the_next_time(killed_between):
+    with pytest.raises(StopError), files.folder(killed_between):
+        raise StopError
+    assert names(killed_between) == ["old"]
+    assert names(killed_between.parent)[-1] == "x"
+
+
+def test_killed_between_the_two_steps_recover_brings_the_old_folder_back(killed_between, monkeypatch, capsys):
+    monkeypatch.chdir(killed_between.parent.parent)
+    subprocess.run(["git", "init", "-q"], check=True)
+    os.mkdir(".dvc")
+    recover.main([])
+    assert "data/x is back" in capsys.readouterr().out
+    assert names(killed_between.parent) == ["x"]
+    assert names(killed_between) == ["old"]
+
+
+def test_what_has_been_replaced_is_not_brought_back(tmp_path):
+    for name in ("x", ".x.0123abcd.old.part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("1")
+    (tmp_path / ".y.0123abcd.old.part").write_text("another's")
+    with files.folder(tmp_path / "x") as temporary:
+        assert names(tmp_path / "x") == ["x"]
+        (temporary / "new").write_text("1")
+    assert names(tmp_path) == [".y.0123abcd.old.part", "x"]
+    assert names(tmp_path / "x") == ["new"]
 
 
 def test_gunzip_up_to_the_limit():

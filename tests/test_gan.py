@@ -1,4 +1,4 @@
-"""gan.Run: a recipe's row to a run, and that every recipe really trains."""
+"""The game of a generator and a discriminator: from a recipe, who steps when on what, what comes of it."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -7,76 +7,78 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, same, weights
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from conftest import GREY, ROOT, same, weights, write_set
+from torch import Tensor
 
-from src import adversarial, config, gan, images, losses, penalties
-from src.adversarial import Report
+from src.core import params
+from src.core.params import ConfigError
+from src.core.seeding import generator_for
+from src.datasets import labelled
+from src.datasets.labelled import Labelled
+from src.datasets.spec import ImageSpec
+from src.gan import games, loop, losses, penalties
+from src.gan.gan import Gan, GanRecipe
+from src.gan.loop import NonFiniteError, Progress, Report
+from src.gan.losses import Loss
+from src.networks.mlp import MLPDiscriminator, MLPGenerator
 
-RECIPES = config.load(ROOT / "params.yaml", ROOT / "src" / "datasets.yaml").recipes
+ROWS = params.read(ROOT / "params.yaml", ROOT / "src/datasets/table.yaml").recipes
+RECIPES = games.recipes(ROWS)
 TINY = dataclasses.replace(RECIPES["mlp"], latent=3, width=4, batch_size=10, images=60)
+COLOUR = ImageSpec(channels=3, height=20, width=28, classes=7)
+FLAT = Loss(*[lambda *, real, fake: 0 * (real.sum() + fake.sum())] * 2)
 
 
 @pytest.fixture
-def data(image_set: Path) -> images.LabelledImages:
-    return images.read(image_set, "train")
+def data(image_set: Path) -> Labelled:
+    return labelled.read(image_set, "train", GREY)
 
 
-def start(
-    recipe: config.Recipe, data: images.LabelledImages, *, seed: int, reports: int
-) -> tuple[nn.Module, Iterator[Report]]:
-    """A run's averaged generator, and its reports."""
-    run = gan.Run(recipe, data, seed=seed, reports=reports, retry_factor=0.5, pause=lambda: None)
-    return run.generator, iter(run)
+def noise() -> Labelled:
+    rng = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (40, 1, 28, 28), generator=rng, dtype=torch.uint8)
+    return Labelled(pixels, torch.arange(40) % 10)
 
 
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What `gan.Run` hands to the loop, run by run."""
-    calls: list[dict[str, Any]] = []
-    train = adversarial.train
+class Played:
+    """A game on 40 noise images, played through the loop, with a log of its steps."""
 
-    def spy(
-        generator: nn.Module, discriminator: nn.Module, average: AveragedModel, loss: Any, **rest: Any
-    ) -> Any:
-        calls.append({"generator": generator, "discriminator": discriminator, "loss": loss, **rest})
-        calls[-1]["first_step"] = rest["progress"].step
-        return train(generator, discriminator, average, loss, **rest)
+    def __init__(self, reports: int = 2, frozen: str = "", **changes: Any) -> None:
+        recipe = dataclasses.replace(TINY, **changes)
+        self.game = Gan(recipe, GREY, noise(), seed=0)
+        self.g, self.d = (self.game.players[name].network for name in ("g", "d"))
+        self.log: list[str] = []
+        for name, player in self.game.players.items():
+            player.step = self.followed(name, player.step)
+            if name == frozen:
+                player.slow_down(0.0)
+        self.reports: Iterator[Report] = loop.play(
+            self.game,
+            Progress(),
+            steps=recipe.steps,
+            batch_size=recipe.batch_size,
+            reports=reports,
+            pause=lambda: None,
+        )
 
-    monkeypatch.setattr(adversarial, "train", spy)
-    return calls
+    def followed(self, name: str, step: Any) -> Any:
+        def follow(loss: Tensor) -> None:
+            step(loss)
+            self.log.append(name)
+            self.stepped(name)
 
+        return follow
 
-def test_the_average_follows_the_recursion(
-    data: images.LabelledImages, started: list[dict[str, Any]]
-) -> None:
-    average, reports = start(dataclasses.replace(TINY, ema=0.35), data, seed=0, reports=1)
-    history: list[list[Tensor]] = []
-    generator = started[0]["generator"]
-    started[0]["optimizer_g"].register_step_post_hook(lambda *_: history.append(weights(generator)))
-    list(reports)
-    assert len(history) == 6
-    # The first weights are taken as they are; then a = d a + (1 - d) w, d = (1 + n) / (10 + n), at most 0.35.
-    expected = history[0]
-    for decay, following in zip((2 / 11, 3 / 12, 4 / 13, 0.35, 0.35), history[1:], strict=True):
-        expected = [decay * a + (1 - decay) * w for a, w in zip(expected, following, strict=True)]
-    torch.testing.assert_close(weights(average), expected)
-    assert not same(weights(average), weights(generator))
-
-
-def test_without_averaging_the_generator_itself_comes_out(
-    data: images.LabelledImages, started: list[dict[str, Any]]
-) -> None:
-    average, reports = start(dataclasses.replace(TINY, ema=0), data, seed=0, reports=1)
-    list(reports)
-    assert same(weights(average), weights(started[0]["generator"]))
+    def stepped(self, name: str) -> None:
+        """Called after each step of a player."""
 
 
-def test_a_recipe_reaches_networks_loss_and_optimisers(
-    data: images.LabelledImages, started: list[dict[str, Any]]
-) -> None:
-    recipe = config.Recipe(
+# A recipe to a game
+
+
+def test_a_recipe_reaches_networks_optimisers_and_rule() -> None:
+    recipe = GanRecipe(
+        kind="gan",
         loss="lsgan",
         network="mlp",
         conditional=False,
@@ -90,222 +92,344 @@ def test_a_recipe_reaches_networks_loss_and_optimisers(
         penalty="r1",
         penalty_weight=0.7,
         penalty_every=3,
-        penalty_decay=0.2,
+        penalty_final=0.2,
         learning_rate=0.004,
         beta1=0.25,
         beta2=0.75,
         decay_from=0.5,
         ema=0.5,
     )
-    average, _ = start(recipe, data, seed=0, reports=4)
-    (call,) = started
-    options = {"latent": 5, "width": 6, "conditional": False}
-    assert average.built_from == {"name": "mlp-generator", "options": options}
-    assert call["discriminator"].built_from["options"] == {
-        "width": 6,
-        "conditional": False,
-        "spectral_norm": True,
-    }
-    assert call["loss"] is losses.LOSSES["lsgan"]
-    for name, network in (("optimizer_g", call["generator"]), ("optimizer_d", call["discriminator"])):
-        (group,) = call[name].param_groups
+    game = Gan(recipe, COLOUR, Labelled(torch.zeros(9, *COLOUR.shape).byte(), torch.arange(9) % 7), seed=0)
+    assert (type(game.generator), type(game.discriminator)) == (MLPGenerator, MLPDiscriminator)
+    assert game.generator.spec == game.discriminator.spec == COLOUR
+    assert game.generator.options == {"latent": 5, "width": 6, "conditional": False}
+    assert game.discriminator.options == {"width": 6, "conditional": False, "spectral_norm": True}
+    assert game.discriminator is game.players["d"].network is game.players["d"].average
+    assert game.generator is game.players["g"].average is not game.players["g"].network
+    assert game.period == 2
+    for player in game.players.values():
+        (group,) = player.state_dict()["optimizer"]["param_groups"]
         assert (group["lr"], group["betas"]) == (0.004, (0.25, 0.75))
-        assert {id(p) for p in group["params"]} == {id(p) for p in network.parameters()}
-    expected = {
-        "latent": 5,
-        "images_total": 77,
-        "batch_size": 7,
-        "critic_steps": 2,
-        "weight_clip": 0.3,
-        "penalty": penalties.r1,
-        "penalty_weight": 0.7,
-        "penalty_every": 3,
-        "penalty_decay": 0.2,
-        "reports": 4,
-    }
-    assert {name: call[name] for name in expected} == expected
-    streams = (call["noise"], call["mix"], call["batches"]._rng)
-    assert len({rng.initial_seed() for rng in streams}) == 3
+        assert len(group["params"]) == len(list(player.network.parameters()))
+    rule = recipe.rule
+    assert (rule.loss, rule.penalty) == (losses.LOSSES["lsgan"], penalties.r1)
+    assert (rule.weight, rule.final, rule.every, rule.clip) == (0.7, 0.2, 3, 0.3)
+    assert recipe.steps == 11
+    assert game.play(1, 11).keys() == {"d_loss", "penalty", "real_score", "fake_score"}
+    assert game.play(2, 11).keys() == {"d_loss", "penalty", "real_score", "fake_score", "g_loss"}
 
 
-def test_the_learning_rate_falls_linearly_to_nothing_over_the_last_part(
-    data: images.LabelledImages, started: list[dict[str, Any]]
-) -> None:
-    # Ten steps, decay from 0.6: the first six at the full rate, then 4/4, 3/4, 2/4, 1/4 of it are left.
-    recipe = dataclasses.replace(TINY, images=100, learning_rate=0.1, decay_from=0.6)
-    _, reports = start(recipe, data, seed=0, reports=1)
-    (call,) = started
-    rates: dict[str, list[float]] = {"optimizer_g": [], "optimizer_d": []}
-    for name, found in rates.items():
-        call[name].register_step_pre_hook(
-            lambda optimizer, *_, found=found: found.append(optimizer.param_groups[0]["lr"])
-        )
-    list(reports)
+def test_a_last_batch_is_as_whole_as_the_others() -> None:
+    assert dataclasses.replace(TINY, images=91).steps == 10
+
+
+def test_the_learning_rate_falls_where_the_recipe_says() -> None:
+    run = Played(images=100, learning_rate=0.1, decay_from=0.6, reports=10)
     expected = [0.1] * 7 + [0.075, 0.05, 0.025]
-    assert rates["optimizer_g"] == pytest.approx(expected)
-    assert rates["optimizer_d"] == pytest.approx(expected)
+    assert [report["learning_rate"] for report in run.reports] == pytest.approx(expected)
 
 
-def test_a_rate_that_never_falls_stays_exactly_the_same(
-    data: images.LabelledImages, started: list[dict[str, Any]]
+def test_every_stream_has_random_numbers_of_its_own() -> None:
+    state = Played().game.streams
+    assert set(state) == {"batches", "noise", "mix"}
+    drawn = [bytes(stream.state_dict()["rng"].numpy()) for stream in state.values()]
+    assert len(set(drawn)) == 3
+
+
+def test_a_run_too_short_for_a_generator_step_is_refused() -> None:
+    row = {**ROWS["mlp"], "images": 70, "batch_size": 10, "critic_steps": 8}
+    with pytest.raises(ConfigError, match=r"recipes\.mlp\.images is 70; allowed: 80 or more: critic_steps"):
+        games.recipe(row, "recipes.mlp")
+    assert games.recipe({**row, "images": 71}, "recipes.mlp").steps == 8
+
+
+# Who steps when, and on what
+
+
+@pytest.mark.parametrize(
+    ("critic_steps", "expected"), [(1, "dgdgdgdgdgdgdg"), (3, "dddgdddgd"), (7, "dddddddg")]
+)
+def test_the_generator_steps_after_so_many_steps_of_the_discriminator(
+    critic_steps: int, expected: str
 ) -> None:
-    _, reports = start(dataclasses.replace(TINY, learning_rate=0.1, decay_from=1), data, seed=0, reports=1)
-    list(reports)
-    assert started[0]["optimizer_g"].param_groups[0]["lr"] == 0.1
+    run = Played(images=70, critic_steps=critic_steps)
+    list(run.reports)
+    assert "".join(run.log) == expected
 
 
-# Falling back
+def test_scores_are_the_discriminators_means_of_real_and_of_generated_images() -> None:
+    run = Played(images=20, reports=1)
+    seen: list[tuple[Tensor, Tensor]] = []
+    run.d.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output.detach())))
+    (report,) = run.reports
+    both = [(pictures, scores) for pictures, scores in seen if len(scores) == 20]  # the discriminator's steps
+    assert len(both) == 2
+    real = torch.stack([scores[:10].mean() for _, scores in both]).mean().item()
+    fake = torch.stack([scores[10:].mean() for _, scores in both]).mean().item()
+    assert report["real_score"] == pytest.approx(real, rel=1e-5)
+    assert report["fake_score"] == pytest.approx(fake, rel=1e-5)
+    assert abs(real - fake) > 1e-3
+    # The first half are the noise images, spread over [-1, 1]; the second an untrained generator's, near 0.
+    assert both[0][0][:10].std() > 0.5
+    assert both[0][0][10:].std() < 0.3
 
 
-def broken_at(bad: set[int], which: str = "discriminator") -> losses.Loss:
-    """The usual loss, whose so-many-th values of one half are NaN."""
-    count = 0
-    halves = losses.LOSSES["gan"]._asdict()
-    whole = halves[which]
-
-    def half(*, real: Tensor, fake: Tensor) -> Tensor:
-        nonlocal count
-        count += 1
-        value = whole(real=real, fake=fake)
-        return value * float("nan") if count in bad else value
-
-    return losses.Loss(**halves | {which: half})
-
-
-def broken_run(
-    data: images.LabelledImages, monkeypatch: pytest.MonkeyPatch, bad: set[int], **changes: Any
-) -> gan.Run:
-    monkeypatch.setitem(losses.LOSSES, "gan", broken_at(bad))
-    recipe = dataclasses.replace(TINY, learning_rate=0.1, **changes)
-    return gan.Run(recipe, data, seed=0, reports=3, retry_factor=0.25, pause=lambda: None)
+def test_generated_images_carry_the_labels_of_the_real_ones() -> None:
+    run = Played(images=10, reports=1)
+    asked: list[Tensor] = []
+    shown: list[tuple[Tensor, Tensor]] = []
+    run.g.register_forward_hook(lambda _, inputs, output: asked.append(inputs[1]))
+    run.d.register_forward_hook(lambda _, inputs, output: shown.append(inputs))
+    list(run.reports)
+    real = shown[0][1][:10]
+    assert [labels.tolist() for labels in asked] == [real.tolist()]
+    assert [labels.tolist() for _, labels in shown] == [real.tolist() * 2, real.tolist()]
+    assert len(set(real.tolist())) > 1
+    # and those of the real ones are their own
+    data = noise()
+    bytes_ = labelled.to_bytes(shown[0][0][:10])
+    own = [data.given[(data.pixels == image).flatten(1).all(dim=1)].item() for image in bytes_]
+    assert own == real.tolist()
 
 
-def test_a_step_that_is_not_finite_goes_back_once_at_a_lower_rate(
-    data: images.LabelledImages,
-    monkeypatch: pytest.MonkeyPatch,
-    started: list[dict[str, Any]],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    # Reports after steps 2, 4 and 6; step 4 is NaN: back to step 2, then steps 3 to 6 once more.
-    run = broken_run(data, monkeypatch, {4})
-    (call,) = started
-    snapshots: list[list[Tensor]] = []
-    rates: list[float] = []
-
-    def before_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        snapshots.append(weights(call["discriminator"]) + weights(run.generator))
-        rates.append(optimizer.param_groups[0]["lr"])
-
-    call["optimizer_d"].register_step_pre_hook(before_step)
-    found = list(run)
-    assert [report.images_seen for report in found] == [20, 40, 60]
-    assert run.retries == 1
-    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.025, 0.025, 0.025, 0.025])
-    assert [report.learning_rate for report in found] == pytest.approx([0.1, 0.025, 0.025])
-    assert started[1]["first_step"] == 2
-    # The second third step starts from the weights that the first one started from.
-    assert same(snapshots[3], snapshots[2])
-    assert not same(snapshots[4], snapshots[2])
-    said = " ".join(capsys.readouterr().out.split())
-    assert "discriminator loss is nan at step 4" in said
-    assert "going back to step 2, from there with 0.25 times the learning rate" in said
+def test_the_noise_is_drawn_afresh_for_every_batch() -> None:
+    run = Played(images=20, reports=1)
+    drawn: list[Tensor] = []
+    run.g.register_forward_hook(lambda _, inputs, output: drawn.append(inputs[0]))
+    list(run.reports)
+    assert [latents.shape for latents in drawn] == [(10, 3)] * 2
+    values = torch.cat(drawn).flatten().tolist()
+    assert len(set(values)) == len(values)
+    # from a stream of its own, which a penalty that draws numbers does not shift
+    rng = generator_for("gan/noise", 0)
+    assert torch.equal(torch.cat(drawn), torch.cat([torch.randn(10, 3, generator=rng) for _ in range(2)]))
+    other = Played(images=20, reports=1, penalty="gradient", penalty_weight=1.0)
+    other.g.register_forward_hook(lambda _, inputs, output: drawn.append(inputs[0]))
+    list(other.reports)
+    assert torch.equal(torch.cat(drawn[:2]), torch.cat(drawn[2:]))
 
 
-def test_before_the_first_report_it_goes_back_to_the_start(
-    data: images.LabelledImages, monkeypatch: pytest.MonkeyPatch, started: list[dict[str, Any]]
-) -> None:
-    run = broken_run(data, monkeypatch, {2})
-    untrained = weights(run.generator)
+def test_the_generator_steps_on_the_images_that_the_discriminator_has_just_seen() -> None:
+    run = Played(images=40, reports=1, critic_steps=2)
+    made: list[Tensor] = []
+    shown: list[Tensor] = []
+    run.g.register_forward_hook(lambda _, inputs, output: made.append(output))
+    run.d.register_forward_hook(lambda _, inputs, output: shown.append(inputs[0].detach()))
+    list(run.reports)
+    # real and generated, twice, then generated alone
+    assert [len(pictures) for pictures in shown] == [20, 20, 10] * 2
+    assert torch.equal(shown[1][10:], shown[2])
+    assert torch.equal(shown[4][10:], shown[5])
+    assert not torch.equal(shown[2], shown[5])
+    assert [pictures.requires_grad for pictures in made] == [False, True] * 2  # a gradient only where needed
+
+
+# Who changes what
+
+
+def test_a_step_of_one_network_leaves_the_other_alone() -> None:
+    class Watched(Played):
+        before: dict[str, list[Tensor]]
+
+        def stepped(self, name: str) -> None:
+            now = {"g": weights(self.g), "d": weights(self.d)}
+            other = "d" if name == "g" else "g"
+            assert same(now[other], self.before[other]), f"a step of {name} changed {other}"
+            assert not same(now[name], self.before[name]), f"a step of {name} changed nothing"
+            self.before = now
+
+    run = Watched(critic_steps=2)
+    run.before = {"g": weights(run.g), "d": weights(run.d)}
+    list(run.reports)
+    assert run.log == ["d", "d", "g"] * 3
+
+
+def test_the_generators_step_leaves_no_gradient_in_the_discriminator() -> None:
+    class Watched(Played):
+        gradients: list[Tensor]
+
+        def stepped(self, name: str) -> None:
+            found = [parameter.grad.clone() for parameter in self.d.parameters()]
+            if name == "g":
+                assert same(found, self.gradients)
+            self.gradients = found
+
+    run = Watched()
+    list(run.reports)
+    assert len(run.log) == 12
+    assert all(parameter.requires_grad for parameter in run.d.parameters())
+
+
+def test_each_half_goes_down_its_own_loss() -> None:
+    # With the other one frozen, steps lower a network's loss, as the values tell.
+    only_d = [report["d_loss"] for report in Played(frozen="g", images=300, reports=3).reports]
+    assert only_d[-1] < only_d[0] - 0.1
+    only_g = [report["g_loss"] for report in Played(frozen="d", images=300, reports=3).reports]
+    assert only_g[-1] < only_g[0] - 0.01
+
+
+def test_a_report_holds_this_steps_gradient_norms() -> None:
+    run = Played(critic_steps=3, images=80, reports=1)
+    norms: dict[str, list[float]] = {"d": [], "g": []}
+    run.stepped = lambda name: norms[name].append(run.game.players[name].gradient())
+    (report,) = run.reports
+    assert (len(norms["d"]), len(norms["g"])) == (8, 2)
+    assert (report["d_gradient"], report["g_gradient"]) == (norms["d"][-1], norms["g"][-1])
+    assert min(report["d_gradient"], report["g_gradient"]) > 0
+
+
+def test_weights_of_the_discriminator_are_clipped_after_each_step() -> None:
+    seen: list[float] = []
+    run = Played(weight_clip=0.02, learning_rate=0.1)
+    run.d.register_forward_pre_hook(lambda *_: seen.append(max(w.abs().max().item() for w in weights(run.d))))
+    list(run.reports)
+    assert len(seen) == 12  # six steps of each
+    assert seen[0] > 0.02
+    assert seen[1:] == pytest.approx([0.02] * 11)  # what the generator is trained against, too
+    assert max(w.abs().max() for w in weights(run.g)) > 0.02
+
+
+def test_a_clip_of_zero_clips_nothing() -> None:
+    run = Played(weight_clip=0.0)
+    list(run.reports)
+    assert max(w.abs().max() for w in weights(run.d)) > 0.1
+
+
+# Penalties
+
+
+def test_a_penalty_is_added_told_and_drawn_with_as_the_recipe_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Tensor, Tensor]] = []
+
+    def penalty(discriminator: Any, *, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
+        calls.append((real, fake))
+        assert discriminator(real).shape == (10,)
+        assert rng is run.game.streams["mix"].rng
+        return run.d.head.score.bias.sum() * 0 + 1
+
+    monkeypatch.setitem(losses.LOSSES, "gan", FLAT)
+    monkeypatch.setitem(penalties.PENALTIES, "test", penalty)
+    run = Played(reports=6, penalty="test", penalty_weight=0.5, penalty_every=3, penalty_final=0.04)
+    found = list(run.reports)
+    assert len(calls) == 2  # steps 3 and 6 of 6
+    real, fake = calls[0]
+    assert real.std() > 0.5 > fake.std()
+    assert not fake.requires_grad
+    # 0.5 * 3, times 0.04^(1/2) and 0.04
+    assert [report["penalty"] for report in found] == pytest.approx([0, 0, 0.3, 0, 0, 0.06])
+    assert [report["d_loss"] for report in found] == [0.0] * 6  # reports tell of the loss without it
+
+
+def test_a_penalty_that_is_not_finite_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def penalty(*_: Any, **__: Any) -> Tensor:
+        return torch.tensor(float("nan"), requires_grad=True)
+
+    monkeypatch.setitem(penalties.PENALTIES, "test", penalty)
+    with pytest.raises(NonFiniteError, match=r"diverged: penalty is nan at step 2; lower"):
+        list(Played(penalty="test", penalty_weight=1.0, penalty_every=2).reports)
+
+
+def test_a_run_that_diverges_by_itself_is_stopped_in_one_line() -> None:
+    with pytest.raises(NonFiniteError, match=r"training diverged: \w+ is (nan|-?inf) at step \d;") as error:
+        list(Played(loss="wgan", learning_rate=1e20, reports=1).reports)
+    assert "\n" not in str(error.value)
+
+
+# The average
+
+
+def test_what_comes_out_is_the_generators_average() -> None:
     history: list[list[Tensor]] = []
-    started[0]["optimizer_d"].register_step_pre_hook(lambda *_: history.append(weights(run.generator)))
-    assert [report.images_seen for report in run] == [20, 40, 60]
-    assert [call["first_step"] for call in started] == [0, 0]
-    assert same(history[1], untrained)
+    run = Played(ema=0.35)
+    run.stepped = lambda name: history.append(weights(run.g)) if name == "g" else None
+    list(run.reports)
+    assert len(history) == 6
+    expected = history[0]
+    for decay, following in zip((2 / 11, 3 / 12, 4 / 13, 0.35, 0.35), history[1:], strict=True):
+        expected = [decay * a + (1 - decay) * w for a, w in zip(expected, following, strict=True)]
+    torch.testing.assert_close(weights(run.game.generator), expected)
+    assert not same(weights(run.game.generator), weights(run.g))
 
 
-def test_a_generators_step_that_is_not_finite_goes_back_too(
-    data: images.LabelledImages, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(losses.LOSSES, "gan", broken_at({3}, "generator"))
-    run = gan.Run(TINY, data, seed=0, reports=3, retry_factor=0.25, pause=lambda: None)
-    assert [report.images_seen for report in run] == [20, 40, 60]
-    assert run.retries == 1
-    assert "generator loss is nan at step 3" in " ".join(capsys.readouterr().out.split())
-
-
-def test_the_second_time_it_gives_up(data: images.LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = broken_run(data, monkeypatch, {4, 6})
-    with pytest.raises(adversarial.NonFiniteError, match=r"discriminator loss is nan at step 4; lower"):
-        list(run)
-    assert run.retries == 1
-    assert all(w.isfinite().all() for w in weights(run.generator))
-
-
-def test_the_schedule_goes_on_from_where_it_was(
-    data: images.LabelledImages, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Rates without a fault: 0.1 up to step 4, then 0.1 (step 5 of 6: 2/2 of it are left), 0.05.
-    run = broken_run(data, monkeypatch, {5}, decay_from=2 / 3)
-    rates: list[float] = []
-    for report in run:
-        rates.append(report.learning_rate)
-    assert rates == pytest.approx([0.1, 0.1, 0.25 * 0.05])
+def test_without_averaging_the_generator_itself_comes_out() -> None:
+    run = Played(ema=0)
+    list(run.reports)
+    assert same(weights(run.game.generator), weights(run.g))
 
 
 # Reproducibility
 
 
-def test_a_seed_gives_the_same_bytes_and_another_one_others(data: images.LabelledImages) -> None:
-    def trained(seed: int, disturbance: int) -> tuple[list[bytes], list[Report]]:
-        torch.manual_seed(disturbance)
-        average, reports = start(TINY, data, seed=seed, reports=3)
-        found = list(reports)
-        return [w.numpy().tobytes() for w in weights(average)], found
+def trained(
+    recipe: GanRecipe, data: Labelled, *, seed: int = 0, reports: int = 3
+) -> tuple[Gan, list[Report]]:
+    game = Gan(recipe, GREY, data, seed=seed)
+    pieces = {"steps": recipe.steps, "batch_size": recipe.batch_size, "reports": reports}
+    return game, list(loop.play(game, Progress(), **pieces, pause=lambda: None))
 
-    once = trained(4, 1)
-    assert trained(4, 2) == once
-    others = trained(5, 1)
+
+def test_a_seed_gives_the_same_bytes_and_another_one_others(data: Labelled) -> None:
+    def bytes_of(seed: int, disturbance: int) -> tuple[list[bytes], list[Report]]:
+        torch.manual_seed(disturbance)
+        game, found = trained(TINY, data, seed=seed)
+        return [w.numpy().tobytes() for w in weights(game.generator)], found
+
+    once = bytes_of(4, 1)
+    assert bytes_of(4, 2) == once
+    others = bytes_of(5, 1)
     assert all(a != b for a, b in zip(once[0], others[0], strict=True))
     assert once[1] != others[1]
 
 
-def test_the_first_weights_depend_on_the_seed_too(data: images.LabelledImages) -> None:
-    first, again, other = (weights(start(TINY, data, seed=seed, reports=1)[0]) for seed in (4, 4, 5))
+def test_the_first_weights_depend_on_the_seed_too(data: Labelled) -> None:
+    first, again, other = (weights(Gan(TINY, GREY, data, seed=seed).generator) for seed in (4, 4, 5))
     assert same(first, again)
     assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_takes_real_steps(data: images.LabelledImages, name: str) -> None:
-    recipe = RECIPES[name]
+# What comes of it
+
+
+def check_real_steps(recipe: GanRecipe, spec: ImageSpec, data: Labelled) -> None:
     recipe = dataclasses.replace(recipe, images=4 * recipe.critic_steps * recipe.batch_size)
-    average, reports = start(recipe, data, seed=0, reports=2)
-    before = weights(average)
-    found = list(reports)
-    assert [report.images_seen for report in found] == [recipe.images // 2, recipe.images]
-    assert torch.tensor(found).isfinite().all()
-    assert all(report.d_loss != 0 != report.g_loss for report in found)
-    for old, new in zip(before, weights(average), strict=True):
+    game = games.start(recipe, spec, data, seed=0)
+    before = weights(game.generator)
+    pieces = {"steps": recipe.steps, "batch_size": recipe.batch_size, "reports": 2}
+    found = list(loop.play(game, Progress(), **pieces, pause=lambda: None))
+    assert [report["images_seen"] for report in found] == [recipe.images // 2, recipe.images]
+    assert torch.tensor([list(report.values()) for report in found]).isfinite().all()
+    assert all(report["d_loss"] != 0 != report["g_loss"] for report in found)
+    for old, new in zip(before, weights(game.generator), strict=True):
         assert new.isfinite().all()
         assert not torch.equal(old, new)
 
 
-def test_the_discriminator_learns_to_tell_real_from_generated(data: images.LabelledImages) -> None:
-    recipe = dataclasses.replace(RECIPES["mlp"], width=16, batch_size=50, images=50 * 200)
-    _, reports = start(recipe, data, seed=0, reports=4)
-    first = next(iter(reports))
-    assert first.real_score > first.fake_score + 0.5
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_takes_real_steps(data: Labelled, name: str) -> None:
+    check_real_steps(RECIPES[name], GREY, data)
 
 
-def test_a_conditional_generator_learns_what_the_classes_look_like(data: images.LabelledImages) -> None:
+@pytest.mark.parametrize("name", ["mlp", "lsgan", "wgan-gp", "spectral"])
+def test_recipes_take_real_steps_on_other_images_too(tmp_path: Path, name: str) -> None:
+    write_set(tmp_path, 70, 10, spec=COLOUR)
+    recipe = dataclasses.replace(RECIPES[name], width=8, batch_size=20)
+    check_real_steps(recipe, COLOUR, labelled.read(tmp_path, "train", COLOUR))
+
+
+def test_the_discriminator_learns_to_tell_real_from_generated(data: Labelled) -> None:
+    recipe = dataclasses.replace(RECIPES["mlp"], width=16, batch_size=50, images=50 * 50)
+    _, (first,) = trained(recipe, data, reports=1)
+    assert first["real_score"] > first["fake_score"] + 0.5
+
+
+def test_a_conditional_generator_learns_what_the_classes_look_like(data: Labelled) -> None:
     recipe = dataclasses.replace(
         RECIPES["mlp"], width=32, batch_size=50, learning_rate=0.001, images=50 * 500, ema=0.95
     )
-    average, reports = start(recipe, data, seed=0, reports=1)
-    list(reports)
+    game, _ = trained(recipe, data, reports=1)
     labels = torch.arange(200) % 10
     with torch.no_grad():
-        pictures = average(
+        pictures = game.generator(
             torch.randn(200, recipe.latent, generator=torch.Generator().manual_seed(0)), labels
         )
     # The class is where the bright bar is: rows 4 + 2 label and the next.

@@ -10,8 +10,9 @@ import torch
 import torch_fidelity.feature_extractor_inceptionv3 as theirs
 from torchmetrics.image.fid import NoTrainInceptionV3
 
-from src import inception, quality
-from src.errors import PipelineError
+from src.core.errors import PipelineError
+from src.scores import inception
+from src.scores.extractor import embed
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_features_and_logits_are_those_of_torch_fidelity_and_torchmetrics(
     network: inception.Inception, weights: Path
 ) -> None:
     images = pixels(3)
-    found = quality.embed(network, images)
+    found = embed(network, images)
     assert found.features.shape == (3, 2048)
     assert found.logits.shape == (3, 1008)
     tiled = images.repeat(1, 3, 1, 1)
@@ -57,13 +58,18 @@ def test_features_and_logits_are_those_of_torch_fidelity_and_torchmetrics(
     assert torch.allclose(found.features, metric(tiled), rtol=1e-4, atol=1e-5)
 
 
+def test_colour_images_are_seen_in_their_colours(network: inception.Inception, weights: Path) -> None:
+    rng = torch.Generator().manual_seed(2)
+    images = torch.randint(0, 256, (2, 3, 32, 24), generator=rng, dtype=torch.uint8)
+    both = theirs.FeatureExtractorInceptionV3("inception", ["2048"], str(weights))
+    assert torch.equal(embed(network, images).features, both(images)[0])
+
+
 def test_features_do_not_depend_on_how_many_are_asked_for(
     network: inception.Inception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inception, "BATCH", 2)
-    assert torch.equal(
-        quality.embed(network, pixels(4)).features[:2], quality.embed(network, pixels(2)).features
-    )
+    assert torch.equal(embed(network, pixels(4)).features[:2], embed(network, pixels(2)).features)
 
 
 def test_it_stays_in_eval_mode(network: inception.Inception) -> None:
@@ -87,7 +93,9 @@ def test_another_file_is_refused_and_not_opened(tmp_path: Path, monkeypatch: pyt
 
 def test_a_variable_that_names_no_file_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(inception.VARIABLE, str(tmp_path / "none.pth"))
-    with pytest.raises(PipelineError, match=r"INCEPTION_WEIGHTS is .*none\.pth, which is no file; set it to"):
+    with pytest.raises(
+        PipelineError, match=r"INCEPTION_WEIGHTS is .*none\.pth, which is not a file; set it to"
+    ):
         inception.find()
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src import memorisation
+from src.scores import memorisation
 
 
 def rng() -> torch.Generator:
@@ -30,6 +30,16 @@ def test_the_nearest_image_and_its_distance_are_those_of_the_pixels() -> None:
     assert found.distances.tolist() == pytest.approx([0.2, 0.0, 0.0])
     (distance,) = memorisation.nearest(references[1:2], references[:1]).distances.tolist()
     assert distance == pytest.approx(2.0)  # four pixels, each 1 apart
+
+
+def test_every_colour_counts() -> None:
+    references = torch.zeros(2, 3, 1, 2, dtype=torch.uint8)
+    references[1] += 255
+    images = torch.tensor([[[[0, 0]], [[51, 0]], [[0, 0]]]], dtype=torch.uint8)
+    found = memorisation.nearest(images, references)
+    assert (found.indices.item(), found.distances.item()) == (0, pytest.approx(0.2))
+    # five numbers are 1 apart, the sixth 0.8: 5.64 squared
+    assert memorisation.nearest(images, references[1:]).distances.item() == pytest.approx(5.64**0.5)
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,11 +81,14 @@ def test_training_images_moved_slightly_in_their_grey_are_found_though_no_copies
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
-    # Both sides are the same distribution, so a twentieth is the truth.
-    covered = 0
+    # Both sides are the same distribution, so a twentieth is the truth. The share is p = 0.05 of n = 400
+    # below a threshold that is itself measured on 400: its variance is 2 p (1 - p) / n.
+    covered, widths = 0, []
     for seed in range(60):
         generator = torch.Generator().manual_seed(seed)
         sides = [memorisation.Nearest(torch.rand(400, generator=generator), torch.arange(400)) for _ in "ab"]
         found = memorisation.judge(sides[0], sides[1], generator)
         covered += found.close_low <= 0.05 <= found.close_high
-    assert 52 <= covered <= 60
+        widths.append(found.close_high - found.close_low)
+    assert covered >= 54
+    assert sum(widths) / 60 == pytest.approx(2 * 1.96 * (2 * 0.05 * 0.95 / 400) ** 0.5, rel=0.1)

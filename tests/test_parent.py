@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells of 
 # Says that it has begun, then waits for a word.
 STAGE = """
 import os, sys
-from src import parent
+from src.core import parent
 if sys.argv[2] == "early":
     parent.follow()
 print(os.getpid(), flush=True)

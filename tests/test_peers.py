@@ -3,11 +3,16 @@
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, write_set
+import torch
+from conftest import GREY, ROOT, write_set
 
 from benchmarks import peers
-from src import checkpoints, networks
-from src.errors import PipelineError
+from src.core.errors import PipelineError
+from src.datasets import album, labelled
+from src.datasets.spec import ImageSpec
+from src.networks import weights
+from src.networks.classifier import ConvClassifier
+from src.networks.network import build
 
 
 @pytest.fixture
@@ -16,8 +21,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_set(tmp_path / "data/raw", 300, 100, seed=0)
     write_set(tmp_path / "data/synthetic", 300, 100, seed=1)
     (tmp_path / "models").mkdir()
-    extractor = networks.build("conv-classifier", seed=0, width=4)
-    checkpoints.write(tmp_path / "models/extractor.safetensors", extractor)
+    extractor = build(ConvClassifier, GREY, seed=0, width=4)
+    weights.write(tmp_path / "models/extractor.safetensors", extractor)
     for name in ("src", "benchmarks", "params.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
@@ -52,6 +57,21 @@ def test_more_images_than_the_test_split_has_come_from_the_training_split(projec
     (project / "more").mkdir()
     with pytest.raises(PipelineError, match=r"--images is 301; allowed: up to 300, as real has no more"):
         peers.write_sets(project / "more", Path("data/raw"), Path("data/synthetic"), 301)
+
+
+def test_colour_images_keep_their_colours(tmp_path: Path) -> None:
+    spec = ImageSpec(channels=3, height=24, width=26, classes=3)
+    for name in ("real", "synthetic"):
+        write_set(tmp_path / name, 12, 10, spec=spec)
+    (tmp_path / "sets").mkdir()
+    peers.write_sets(tmp_path / "sets", tmp_path / "real", tmp_path / "synthetic", 10)
+    written = album.read(tmp_path / "sets" / "real", spec, seed=0).pixels
+    images = labelled.read(tmp_path / "real", "test", spec).pixels
+    assert {image.numpy().tobytes() for image in written} == {image.numpy().tobytes() for image in images}
+    extractor = build(ConvClassifier, spec, seed=0, width=4).eval()
+    logits = peers.Whole(extractor, "logits")
+    assert torch.equal(logits(images), extractor(labelled.to_unit(images)))
+    assert (logits.num_features, logits(images).shape) == (3, (10, 3))
 
 
 def test_a_tool_that_fails_is_one_line(project: Path) -> None:

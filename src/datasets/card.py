@@ -1,0 +1,139 @@
+"""What stands beside a synthetic set: manifest.json for programs and a dataset card for people."""
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from src.core import files
+from src.datasets.spec import ImageSpec, write_spec
+
+# Where labels come from.
+CONDITIONAL = "the class that the generator was asked for, which it learnt from real labels"
+RELABELLED = "a classifier trained on the same real labels, whatever class the generator was asked for"
+LABELLED = (
+    "a classifier trained on real labels, since the generator knows no classes; "
+    "how many images each class has is the generator's doing"
+)
+
+_CARD = string.Template("""\
+# Synthetic images in the manner of $dataset
+
+$train_count training and $test_count test images, $images, in $classes classes, drawn by a generative
+adversarial network (`loss: $loss`, seed $seed). None of them is real.
+
+![Some of them](samples.png)
+
+- **Trained on**: $real_images real training images of $dataset. Its last training images (the validation
+  split) and its test images were never shown to the generator.
+- **Latent vectors**: standard deviation $latent_scale; the generator was trained with 1, and only images
+  drawn with 1 resemble real ones as closely as it can.
+- **Labels**: $label_source.
+- **Real labels seen** on the way here: $real_labels. Training on this set is not training without labels.
+- **Known limits**: labels can be wrong and images misshapen. How often, and what the set is worth for
+  training, stands in metrics/quality.json and metrics/downstream.json of the project that made it.
+- **Training of the generator**: $verdict.
+- **Terms**: derived from $dataset; its licence applies.
+
+Images a class: $class_counts.
+
+The layout is MNIST's own$opens `manifest.json` has the settings and the SHA-256 of the generator and of
+each file; `spec.json` has the shape of the images and the names of the classes.
+""")
+_OPENS = """, so that with this folder as `data/synthetic`
+
+    torchvision.datasets.MNIST("data/synthetic")
+
+opens it."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What made a synthetic set, from what, and with which hashes.
+
+    Attributes:
+        dataset: The real data set.
+        loss: The row of recipes.
+        recipe: That row.
+        environment: What drew the images, and on what.
+        seed: The run's seed.
+        real_images_seen: Real images, each with its label, that the generator was trained on.
+        generator_sha256: Of the generator's file.
+        verdict: Whether the generator's training collapsed, diverged, converged, each 0 or 1.
+        latent_scale: Standard deviation of the latent vectors' numbers; 1 is what the generator learnt from.
+        labels: Their `source`, `real_labels_seen`, and what `labelling` tells of a labeller.
+        class_counts: Images of each class, by label, for each split.
+        sha256: Of each file of images and labels.
+    """
+
+    dataset: str
+    loss: str
+    recipe: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    seed: int
+    real_images_seen: int
+    generator_sha256: str
+    verdict: Mapping[str, int]
+    latent_scale: float
+    labels: Mapping[str, Any]
+    class_counts: Mapping[str, list[int]]
+    sha256: Mapping[str, str]
+
+
+def labelling(real_labels: int, *, accuracy: float | None, changed: int | None) -> dict[str, Any]:
+    """Where a set's labels come from.
+
+    Args:
+        real_labels: Real labels behind the set.
+        accuracy: The labeller's, on validation images, in [0, 1]; None where the generator's own class is the
+            label.
+        changed: Images, of both splits, to which it gave another class than the generator was asked for; None
+            for a generator that knows no classes.
+    """
+    if accuracy is None:
+        return {"source": CONDITIONAL, "real_labels_seen": real_labels}
+    labels = {"real_labels_seen": real_labels, "labeller_validation_accuracy": accuracy}
+    return labels | ({"source": LABELLED} if changed is None else {"source": RELABELLED, "changed": changed})
+
+
+def write(root: Path, manifest: Manifest, spec: ImageSpec, names: list[str]) -> None:
+    """Writes manifest.json, README.md and spec.json beside a set's images; arguments are those of `card`."""
+    counts = {split: sum(each) for split, each in manifest.class_counts.items()}
+    files.write_json(root / "manifest.json", asdict(manifest) | {"counts": counts})
+    files.write_text(root / "README.md", card(manifest, spec, names))
+    write_spec(root, spec, names)
+
+
+def card(manifest: Manifest, spec: ImageSpec, names: Sequence[str]) -> str:
+    """The dataset card, in Markdown.
+
+    Args:
+        manifest: What it tells.
+        spec: What the images look like.
+        names: Of the classes, by label.
+    """
+    source = manifest.labels["source"]
+    if "labeller_validation_accuracy" in manifest.labels:
+        source += f"; it is right on {manifest.labels['labeller_validation_accuracy']:.2%} of real images"
+    if "changed" in manifest.labels:
+        source += f", and said another class of {manifest.labels['changed']:,} images"
+    counts, verdict = manifest.class_counts, manifest.verdict
+    failed = [name for name in ("collapsed", "diverged") if verdict[name]]
+    ended = "converged" if verdict["converged"] else "ended when its images were used up"
+    return _CARD.substitute(
+        dataset=manifest.dataset,
+        train_count=f"{sum(counts['train']):,}",
+        test_count=f"{sum(counts['test']):,}",
+        images=spec,
+        classes=spec.classes,
+        loss=manifest.loss,
+        seed=manifest.seed,
+        real_images=f"{manifest.real_images_seen:,}",
+        label_source=source,
+        latent_scale=f"{manifest.latent_scale:g}",
+        verdict=f"it {failed[0]}, so do not rely on this set" if failed else f"it {ended}, sound",
+        real_labels=f"{manifest.labels['real_labels_seen']:,}",
+        class_counts=", ".join(f"{name}: {n:,}" for name, n in zip(names, counts["train"], strict=True)),
+        opens=_OPENS if spec.channels == 1 else ".",
+    )

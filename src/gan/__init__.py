@@ -1,0 +1,1 @@
+"""The adversarial training: losses, penalties, players, games, the loop, and what watches it."""

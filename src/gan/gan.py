@@ -1,0 +1,115 @@
+"""The game of Goodfellow et al. 2014: one generator against one discriminator."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+
+from src.core.checkpoint import Part
+from src.core.seeding import Stream, stream_seed
+from src.core.settings import OneOf, Width
+from src.datasets.batches import Shuffled
+from src.datasets.labelled import Labelled, to_unit
+from src.datasets.spec import ImageSpec
+from src.gan.player import Player
+from src.gan.recipe import Recipe
+from src.gan.step import criticise, persuade
+from src.networks.network import Network, build
+from src.networks.pairs import PAIRS
+
+
+@dataclass(frozen=True)
+class GanRecipe(Recipe):
+    """A row of `recipes` of the kind `gan`."""
+
+    network: Annotated[str, OneOf(PAIRS)]
+    conditional: bool
+    latent: Width
+    width: Width
+    spectral_norm: bool
+
+
+class Gan:
+    """A generator and a discriminator, which take turns; see `src.gan.loop.Game`.
+
+    Generated images carry the labels of the real batch, so that both have the same class frequencies.
+
+    Args:
+        recipe: What to train, and how.
+        spec: What the images look like.
+        data: Real training images with their labels, on the device to train on.
+        seed: The run's seed.
+    """
+
+    def __init__(self, recipe: GanRecipe, spec: ImageSpec, data: Labelled, *, seed: int) -> None:
+        self._pixels, self._labels = data.pixels, data.given
+        self._recipe, self._rule, self._device = recipe, recipe.rule, data.pixels.device
+        pair, weights = PAIRS[recipe.network], stream_seed("gan/weights", seed)
+        shared = {"width": recipe.width, "conditional": recipe.conditional}
+        generator = build(pair.generator, spec, seed=weights, latent=recipe.latent, **shared)
+        discriminator = build(
+            pair.discriminator, spec, seed=weights + 1, spectral_norm=recipe.spectral_norm, **shared
+        )
+        self._g = self._player(generator, ema=recipe.ema)
+        self._d = self._player(discriminator, ema=None)
+        self._noise, self._mix = Stream("gan/noise", seed), Stream("gan/mix", seed)
+        self._batches = Shuffled(len(data), recipe.batch_size, Stream("gan/batches", seed).rng)
+        self.players: Mapping[str, Player] = {"d": self._d, "g": self._g}
+        self.streams: Mapping[str, Part] = {
+            "batches": self._batches,
+            "noise": self._noise,
+            "mix": self._mix,
+        }
+        self.period = recipe.critic_steps
+        assert isinstance(self._g.average, Network)
+        self.generator: Network = self._g.average
+        self.discriminator: Network = discriminator
+
+    def play(self, step: int, steps: int) -> dict[str, float]:
+        """The discriminator's step and, every `critic_steps` steps, the generator's.
+
+        Algorithm 1 of the paper draws fresh noise for the generator's step; here it takes that step on the
+        images that the discriminator has just seen, which saves a pass.
+        """
+        batch = next(self._batches).to(self._device)
+        labels = self._labels[batch]
+        generating = step % self.period == 0
+        latents = torch.randn(len(batch), self._recipe.latent, generator=self._noise.rng)
+        # One pass of the generator serves both: it steps on the images that the discriminator has just seen.
+        with torch.set_grad_enabled(generating):
+            generated = self._g.network(latents.to(self._device), labels)
+        found = criticise(
+            self._d,
+            self._rule,
+            real=to_unit(self._pixels[batch]),
+            fake=generated.detach(),
+            labels=labels,
+            step=step,
+            steps=steps,
+            rng=self._mix.rng,
+        )
+        values = {
+            "d_loss": found.loss.item(),
+            "penalty": 0.0 if found.penalty is None else found.penalty.item(),
+            "real_score": found.real.mean().item(),
+            "fake_score": found.fake.mean().item(),
+        }
+        if generating:
+            loss = persuade(
+                self._d.network, self._rule.loss, real_scores=found.real, fake=generated, labels=labels
+            )
+            values["g_loss"] = loss.item()
+            self._g.step(loss)
+        return values
+
+    def _player(self, network: Network, ema: float | None) -> Player:
+        recipe = self._recipe
+        return Player(
+            network.to(self._device),
+            learning_rate=recipe.learning_rate,
+            betas=(recipe.beta1, recipe.beta2),
+            decay_from=recipe.decay_from,
+            steps=recipe.steps,
+            ema=ema,
+        )

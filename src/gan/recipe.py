@@ -1,0 +1,50 @@
+"""What every row of `recipes` has, whatever game it plays: a loss, a penalty, batches and a learning rate."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+from src.core.settings import BatchSize, Bounds, Count, LearningRate, OneOf, PositiveShare, Share
+from src.gan.losses import LOSSES
+from src.gan.penalties import PENALTIES
+from src.gan.step import Rule
+
+Decay = Annotated[float, Bounds(0, 0.999999)]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The fields that the rows of all kinds share; each kind of game adds its own."""
+
+    kind: str
+    loss: Annotated[str, OneOf(LOSSES)]
+    penalty: Annotated[str, OneOf(PENALTIES)]
+    penalty_weight: Annotated[float, Bounds(0, 10_000)]
+    penalty_every: Annotated[int, Bounds(1, 1000)]
+    penalty_final: PositiveShare
+    weight_clip: Annotated[float, Bounds(0, 100)]
+    batch_size: BatchSize
+    images: Count
+    critic_steps: Annotated[int, Bounds(1, 100)]
+    learning_rate: LearningRate
+    beta1: Decay
+    beta2: Decay
+    decay_from: Share
+    ema: Decay
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run: its images, rounded up to whole batches."""
+        return math.ceil(self.images / self.batch_size)
+
+    @property
+    def rule(self) -> Rule:
+        """What holds for each step of a discriminator."""
+        return Rule(
+            loss=LOSSES[self.loss],
+            penalty=PENALTIES[self.penalty],
+            weight=self.penalty_weight,
+            final=self.penalty_final,
+            every=self.penalty_every,
+            clip=self.weight_clip,
+        )

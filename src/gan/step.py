@@ -1,0 +1,103 @@
+"""The two moves of every adversarial game: a discriminator's step, and what the generator is to minimise."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from src.gan.losses import Loss
+from src.gan.penalties import Penalty
+from src.gan.player import Player
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What holds for a discriminator's steps.
+
+    Attributes:
+        loss: Both halves of the adversarial loss.
+        penalty: Added to the discriminator's half; None for no penalty.
+        weight: The penalty's factor at the start of the run.
+        final: Part of that factor that is left at the end, reached geometrically: a strong penalty keeps a
+            young generator various, a weak one lets the discriminator see details later.
+        every: The penalty is applied every `every` steps, with its weight multiplied by that number (lazy
+            regularisation, Karras et al. 2020, section 3.1).
+        clip: Weights are clipped to [-c, c] after the step (Arjovsky et al. 2017, algorithm 1, line 7); 0
+            leaves them alone.
+    """
+
+    loss: Loss
+    penalty: Penalty | None
+    weight: float
+    final: float
+    every: int
+    clip: float
+
+
+class Criticism(NamedTuple):
+    """What a discriminator's step found: its loss, what the penalty added, both halves' raw scores (n,)."""
+
+    loss: Tensor
+    penalty: Tensor | None
+    real: Tensor
+    fake: Tensor
+
+
+def criticise(
+    discriminator: Player,
+    rule: Rule,
+    *,
+    real: Tensor,
+    fake: Tensor,
+    labels: Tensor,
+    step: int,
+    steps: int,
+    rng: torch.Generator,
+) -> Criticism:
+    """One step of a discriminator on as many real as generated images.
+
+    Args:
+        discriminator: Maps images and labels to raw scores.
+        rule: What it minimises.
+        real: Images (n, c, h, w) in [-1, 1].
+        fake: Generated ones, without a gradient.
+        labels: int64 (n,), of both.
+        step: Which step of the run this is, from 1.
+        steps: How many there will be.
+        rng: Draws what a penalty needs.
+    """
+    network = discriminator.network
+    # One pass over both halves is faster than two, and the same: no discriminator mixes rows of a batch.
+    scores = network(torch.cat([real, fake]), torch.cat([labels, labels]))
+    real_scores, fake_scores = scores.chunk(2)
+    total = loss = rule.loss.discriminator(real=real_scores, fake=fake_scores)
+    added = None
+    if rule.penalty is not None and step % rule.every == 0:
+        slope = rule.penalty(lambda images: network(images, labels), real=real, fake=fake, rng=rng)
+        weight = rule.weight * rule.final ** (step / steps)
+        added = weight * rule.every * slope
+        total = loss + added
+    discriminator.step(total)
+    if rule.clip:
+        for parameter in network.parameters():
+            parameter.data.clamp_(-rule.clip, rule.clip)
+    return Criticism(loss, added, real_scores, fake_scores)
+
+
+def persuade(
+    discriminator: nn.Module, loss: Loss, *, real_scores: Tensor, fake: Tensor, labels: Tensor
+) -> Tensor:
+    """The generator's half of the loss, a scalar; no gradient of it reaches the discriminator's weights.
+
+    Args:
+        discriminator: Maps images and labels to raw scores.
+        loss: The adversarial loss.
+        real_scores: Raw scores (n,) of real images, for losses that compare with them.
+        fake: Generated images (n, c, h, w), with their gradient.
+        labels: int64 (n,).
+    """
+    discriminator.requires_grad_(False)
+    scores = discriminator(fake, labels)
+    discriminator.requires_grad_(True)  # what has been computed stays without its gradient
+    return loss.generator(real=real_scores.detach(), fake=scores)

@@ -1,0 +1,1 @@
+"""Numbers and images to pictures, tables and text for people."""

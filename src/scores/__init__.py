@@ -1,0 +1,1 @@
+"""Images to numbers: features, distances, overlap, variety, and whether training images come back."""

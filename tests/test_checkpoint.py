@@ -1,0 +1,646 @@
+"""Checkpoints: a run that was cut off, anywhere, ends with the bytes of one that was not."""
+
+import dataclasses
+import errno
+import multiprocessing
+import os
+import shutil
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import GREY, ROOT
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from src.classifiers import supervised
+from src.core import checkpoint, params
+from src.core.checkpoint import Checkpoint
+from src.core.settings import Supervised
+from src.datasets import labelled
+from src.datasets.labelled import Labelled
+from src.gan import games, losses, watch
+from src.gan.recipe import Recipe
+from src.gan.run import Run
+from src.networks.classifier import ConvClassifier
+from src.networks.network import build
+
+PARAMS = params.read(ROOT / "params.yaml", ROOT / "src" / "datasets" / "table.yaml")
+SHIPPED = games.recipes(PARAMS.recipes)
+SETTINGS = Supervised(width=2, epochs=1, batch_size=64, learning_rate=0.02, shift=2)
+
+
+class CutError(Exception):
+    """The end of a process, as far as a test in one process can have it."""
+
+
+class Cut(Checkpoint):
+    """Writes a checkpoint at every pause, and is cut off right after it has taken so many steps."""
+
+    def __init__(self, folder: Path, steps: int) -> None:
+        super().__init__(folder)
+        self.left = steps
+
+    def pause(self) -> None:
+        self._due = 0
+        super().pause()
+        if self.left == 0:
+            raise CutError
+        self.left -= 1
+
+
+@pytest.fixture
+def data(image_set: Path) -> Labelled:
+    return labelled.read(image_set, "train", GREY)
+
+
+def bytes_of(state: Any) -> Any:
+    """A state with its tensors as bytes, so that two can be compared."""
+    if isinstance(state, Tensor):
+        return state.dtype, tuple(state.shape), state.stride(), state.numpy().tobytes()
+    if isinstance(state, dict):
+        return {key: bytes_of(value) for key, value in state.items()}
+    return [bytes_of(value) for value in state] if isinstance(state, list | tuple) else state
+
+
+# What a checkpoint holds
+
+
+def test_any_state_comes_back_as_it_was(tmp_path: Path) -> None:
+    picture = torch.randn(2, 4, 3, 3).to(memory_format=torch.channels_last)
+    state = {
+        "state": {0: {"step": torch.tensor(3.0), "exp_avg": picture}, 1: {}},
+        "param_groups": [{"betas": (0.1, 0.9), "lr": 0.1 + 0.2, "fused": True, "maximize": None}],
+        "empty": torch.empty(0, dtype=torch.int64),
+        "view": torch.arange(10)[3:],
+        "rng": torch.Generator().get_state(),
+        "name": "a/b",
+    }
+
+    class Part:
+        def state_dict(self) -> dict[str, Any]:
+            return state
+
+        def load_state_dict(self, found: dict[str, Any]) -> None:
+            self.found = found
+
+    kept = Cut(tmp_path, 1)
+    kept.track("work", part=Part())
+    kept.pause()
+    later = Part()
+    resumed = Checkpoint(tmp_path)
+    assert resumed.resumed
+    resumed.track("work", part=later)
+    assert bytes_of(later.found) == bytes_of(state)
+    assert isinstance(later.found["param_groups"][0]["betas"], tuple)
+
+
+def test_of_a_finished_piece_of_work_the_weights_are_kept(tmp_path: Path) -> None:
+    network, other = torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)
+    kept = Cut(tmp_path, 1)
+    assert kept.finished("work") is None
+    kept.track("work", network=network)
+    kept.finish("work", network)
+    kept.pause()
+    for found in (kept, Checkpoint(tmp_path)):
+        assert bytes_of(found.finished("work")) == bytes_of(network.state_dict())
+        assert found.finished("other work") is None
+        found.track("work", network=other)  # there is nothing to take up
+    assert not torch.equal(other.weight, network.weight)
+
+
+# The adversarial loop
+
+
+def recipe(name: str, **changes: Any) -> Recipe:
+    tiny = {"latent": 3, "width": 2, "batch_size": 10, "images": 120, "learning_rate": 0.01}
+    return dataclasses.replace(SHIPPED[name], **tiny | changes)
+
+
+RECIPES = {
+    "R1 at intervals, fading": recipe("lsgan", penalty_every=3),
+    "clipping, three steps of the critic": recipe("wgan", critic_steps=3),
+    "gradient penalty": recipe("wgan-gp", penalty_every=2, critic_steps=2),
+    "spectral norm": recipe("spectral"),
+    "no averaging, no classes, flat rate": recipe("source"),
+}
+
+
+def gan_run(recipe: Recipe, data: Labelled, kept: Checkpoint, reports: int, patience: int = 100) -> Any:
+    """Trains to the end or to the cut; all that came of it, as bytes."""
+    settings = dataclasses.replace(
+        PARAMS.watch,
+        check_images=100,
+        checks=3,
+        grids=2,
+        patience=patience,
+        log_points=reports,
+        retry_factor=0.5,
+    )
+    game = games.start(recipe, GREY, data, seed=0)
+    run = Run(game, recipe, settings, pause=kept.pause)
+    extractor = build(ConvClassifier, GREY, seed=9, width=2).eval()
+    watching = watch.Watch(game, extractor, train=data, heldout=data, settings=settings, seed=0)
+    kept.track("gan", run=run, watch=watching)
+    watching.follow(run, images=recipe.images, title="gan")
+    trained = [game.generator.state_dict(), game.discriminator.state_dict()]
+    return bytes_of([trained, watching.state_dict(), run.state_dict()])
+
+
+def cut_into(folder: Path, steps: Iterator[int], work: Any) -> Any:
+    """What comes of a run that is cut off after so many steps each time, until it ends."""
+    for number in range(100):
+        try:
+            return work(Cut(folder, next(steps))), number
+        except CutError:
+            continue
+    raise AssertionError("it got nowhere")
+
+
+def always(steps: int) -> Iterator[int]:
+    while True:
+        yield steps
+
+
+@pytest.fixture
+def cheap_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    # FID and the like take most of the time, and have tests of their own.
+    monkeypatch.setattr("src.scores.frechet.fid", lambda real, made: float(made.mean()))
+    monkeypatch.setattr(
+        "src.scores.manifold.overlap",
+        lambda *_, **__: type("Overlap", (), {"precision": 0.5, "recall": 0.25}),
+    )
+
+
+@pytest.mark.usefixtures("cheap_checks")
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_gan_run_cut_off_after_each_step_ends_with_the_same_bytes(
+    name: str, data: Labelled, tmp_path: Path
+) -> None:
+    # Five reports over twelve steps: cuts fall between and beside reports, checks and grids.
+    whole = gan_run(RECIPES[name], data, Checkpoint(None), reports=5)
+    parts, cuts = cut_into(tmp_path, always(1), lambda part: gan_run(RECIPES[name], data, part, reports=5))
+    assert cuts == 11
+    assert parts == whole
+
+
+@pytest.mark.usefixtures("cheap_checks")
+def test_work_that_is_lost_is_done_again_to_the_same_bytes(data: Labelled, tmp_path: Path) -> None:
+    class Rare(Cut):
+        def pause(self) -> None:  # as every checkpoint is: older than the moment of the cut
+            if self.left % 3 == 0:
+                super().pause()
+            else:
+                self.left -= 1
+
+    whole = gan_run(recipe("rpgan"), data, Checkpoint(None), reports=2)
+    rare = iter([7, 5, 4, 100])
+    for number, steps in enumerate(rare):
+        try:
+            parts = gan_run(recipe("rpgan"), data, Rare(tmp_path, steps), reports=2)
+        except CutError:
+            assert number < 3
+    assert parts == whole
+
+
+@pytest.mark.usefixtures("cheap_checks")
+@pytest.mark.parametrize("half", ["discriminator", "generator"])
+def test_a_run_that_went_back_ends_with_the_same_bytes(
+    half: str, data: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halves = losses.LOSSES["lsgan"]._asdict()
+
+    def trained(work: Any) -> Any:
+        calls = 0
+
+        def broken(*, real: Tensor, fake: Tensor) -> Tensor:
+            nonlocal calls
+            calls += 1
+            return halves[half](real=real, fake=fake) * (float("nan") if calls == 6 else 1.0)
+
+        monkeypatch.setitem(losses.LOSSES, "lsgan", losses.Loss(**halves | {half: broken}))
+        return work()
+
+    whole = trained(lambda: gan_run(recipe("lsgan"), data, Checkpoint(None), reports=3))
+    assert whole[2]["retries"] == 1  # it did go back: step 6 of 12, to the report of step 4
+    parts, cuts = trained(
+        lambda: cut_into(tmp_path, always(1), lambda part: gan_run(recipe("lsgan"), data, part, reports=3))
+    )
+    assert cuts == 13  # twelve steps, and steps 5 and 6 a second time
+    assert parts == whole
+
+
+@pytest.mark.usefixtures("cheap_checks")
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [("last image", "all images"), ("patience", "did not improve"), ("nan", "d_loss is nan at step 11")],
+)
+def test_who_takes_over_a_run_that_has_ended_takes_no_step_and_has_the_same_bytes(
+    end: str, said: str, data: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, half = 0, losses.LOSSES["lsgan"].discriminator
+
+    def broken(*, real: Tensor, fake: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return half(real=real, fake=fake) * (float("nan") if end == "nan" and calls in (6, 12) else 1.0)
+
+    loss = losses.LOSSES["lsgan"]._replace(discriminator=broken)
+    monkeypatch.setitem(losses.LOSSES, "lsgan", loss)
+    patience = 1 if end == "patience" else 100
+    kept = Checkpoint(tmp_path)
+    whole = gan_run(recipe("lsgan"), data, kept, reports=5, patience=patience)
+    assert said in whole[1]["end"]["stopped"]
+    kept.hand_over()
+    assert gan_run(recipe("lsgan"), data, Cut(tmp_path, 0), reports=5, patience=patience) == whole
+
+
+# The classifier loop
+
+
+def classifiers(data: Labelled, kept: Checkpoint) -> Any:
+    """Two classifiers, one after the other, as the stages train them."""
+    trained = []
+    for number in range(2):
+        network = build(ConvClassifier, GREY, seed=number, width=2)
+        rng = torch.Generator().manual_seed(number)
+        supervised.fit(network, data, SETTINGS, rng=rng, title=f"number {number}", checkpoint=kept)
+        assert not network.training
+        trained.append(network.state_dict())
+    return bytes_of(trained)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_classifiers_cut_off_anywhere_end_with_the_same_bytes_and_finished_ones_stay(
+    steps: int, data: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = classifiers(data, Checkpoint(None))
+    taken: list[int] = []
+
+    def counted(*args: Tensor) -> Tensor:
+        taken.append(1)
+        return cross_entropy(*args)
+
+    monkeypatch.setattr(supervised, "cross_entropy", counted)
+    parts, cuts = cut_into(tmp_path, always(steps), lambda part: classifiers(data, part))
+    assert parts == whole
+    assert cuts == 9 // steps
+    assert len(taken) == 10  # five steps each, none of them twice
+
+
+# Damage
+
+
+def cut_off(data: Labelled, folder: Path, steps: int = 4) -> list[Path]:
+    """Leaves the checkpoints of a run that was cut off, oldest first."""
+    with pytest.raises(CutError):
+        classifiers(data, Cut(folder, steps))
+    return sorted(folder.glob("*.safetensors"))
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [truncated, flipped, empty])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(
+    damage: Any, count: int, data: Labelled, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = cut_off(data, tmp_path)
+    assert len(found) == 2  # the newest and the one before it, and no more
+    for path in found[-count:]:
+        damage(path)
+    capsys.readouterr()
+    kept = Checkpoint(tmp_path)
+    assert kept.resumed == (count == 1)
+    said = capsys.readouterr().err.splitlines()
+    anew = [f"{tmp_path} has no checkpoint left: starting from scratch"] if count == 2 else []
+    damaged = [str(path) for path in found[: -count - 1 : -1]]
+    assert [line.split(" is damaged: its checksum")[0] for line in said] == damaged + anew
+    assert classifiers(data, kept) == classifiers(data, Checkpoint(None))
+
+
+def test_with_the_clock_set_back_the_newest_is_still_the_newest(data: Labelled, tmp_path: Path) -> None:
+    found = cut_off(data, tmp_path)
+    os.utime(found[0], (2**31, 2**31))  # in 2038
+    os.utime(found[1], (0, 0))  # in 1970
+    found += cut_off(data, tmp_path, 2)
+    assert not found[0].exists()  # the oldest by its number is what goes
+    assert classifiers(data, Checkpoint(tmp_path)) == classifiers(data, Checkpoint(None))
+
+
+def test_a_disk_that_is_full_leaves_the_checkpoint_before(
+    data: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "kept"
+    before = cut_off(data, folder)
+    with monkeypatch.context() as patch:
+
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left on device") as error:
+            classifiers(data, Cut(folder, 3))
+        assert str(folder) in error.value.filename
+    assert sorted(folder.iterdir()) == before
+    assert classifiers(data, Checkpoint(folder)) == classifiers(data, Checkpoint(None))
+
+
+def test_checkpoints_come_at_intervals(
+    data: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 7.0  # a pause, that is a step, takes seven seconds, and so does a write
+        return now
+
+    monkeypatch.setattr(checkpoint.time, "monotonic", clock)
+    classifiers(data, Checkpoint(tmp_path / "kept"))
+    assert [int(path.name[:6]) for path in sorted((tmp_path / "kept").iterdir())] == [2, 3]
+
+
+# Whose a checkpoint is
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project with a stage and an input."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "file").write_text("a")
+    (tmp_path / "stage.py").write_text("1")
+    return tmp_path
+
+
+def opened(here: Path, *settings: object, inputs: tuple[str, ...] = ("input",)) -> Any:
+    return checkpoint.opened(
+        str(here / "stage.py"), settings=settings, inputs=[here / name for name in inputs]
+    )
+
+
+def left_behind(here: Path, data: Labelled, *settings: object) -> None:
+    with pytest.raises(CutError), opened(here, *settings) as kept:
+        classifiers(data, Cut(kept._folder, 4))
+
+
+def test_a_checkpoint_stays_when_the_stage_fails_and_goes_when_it_ends(
+    here: Path, data: Labelled, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left_behind(here, data, SETTINGS)
+    (folder,) = (here / ".checkpoints" / "stage").iterdir()
+    part = folder / ".000009-abc.safetensors.0123.part"  # of a write that was killed
+    part.touch()
+    with opened(here, SETTINGS) as kept:
+        assert kept.resumed
+        assert not part.exists()
+    assert f"stage: resuming where it was cut off, from {folder}" in capsys.readouterr().err
+    assert not list((here / ".checkpoints" / "stage").iterdir())
+
+
+def test_no_other_code_parameters_or_inputs_go_on_from_it(
+    here: Path, data: Labelled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left_behind(here, data, SETTINGS)
+    (folder,) = (here / ".checkpoints" / "stage").iterdir()
+
+    def fresh(*settings: object, inputs: tuple[str, ...] = ("input",)) -> bool:
+        capsys.readouterr()
+        with opened(here, *settings, inputs=inputs) as kept:
+            said = capsys.readouterr().err
+            assert ("starting from scratch" in said and folder.name in said) != kept.resumed
+            return not kept.resumed
+
+    assert fresh(dataclasses.replace(SETTINGS, shift=1))
+    assert fresh(SETTINGS, 1)
+    assert fresh(SETTINGS, inputs=())
+    assert fresh(SETTINGS, inputs=("input/file",))
+    (here / "stage.py").write_text("2")
+    assert fresh(SETTINGS)
+    (here / "stage.py").write_text("1")
+    (here / "input" / "file").write_text("b")
+    assert fresh(SETTINGS)
+    (here / "input" / "file").rename(here / "input" / "other")
+    assert fresh(SETTINGS)
+    (here / "input" / "other").unlink()
+    (here / "input" / "file").write_text("a")
+    shutil.copy(supervised.__file__, here / "supervised.py")
+    with monkeypatch.context() as patch:
+        patch.setattr(supervised, "__file__", str(here / "supervised.py"))
+        assert not fresh(SETTINGS)
+        left_behind(here, data, SETTINGS)
+        (here / "supervised.py").write_text("changed")
+        assert fresh(SETTINGS)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "0")
+        assert fresh(SETTINGS)
+    assert folder.exists()
+    assert not fresh(SETTINGS)
+
+
+def test_who_holds_a_folder_is_in_nobody_elses_way(here: Path, data: Labelled) -> None:
+    with opened(here, SETTINGS), opened(here, "other work"):
+        pass
+    left_behind(here, data, SETTINGS)  # the file `lock` stays behind, and locks nobody out
+    with opened(here, SETTINGS) as kept:
+        assert kept.resumed
+
+
+class Waiter(threading.Thread):
+    """Does the same work as another, at the same time: locks tell threads apart as they do processes."""
+
+    def __init__(self, here: Path, work: Any) -> None:
+        super().__init__(daemon=True)
+        self.here, self.work = here, work
+        self.start()
+
+    def run(self) -> None:
+        with opened(self.here, SETTINGS) as kept:
+            self.resumed, self.found = kept.resumed, self.work(kept)
+
+    def result(self) -> tuple[bool, Any]:
+        self.join(60)
+        assert not self.is_alive()
+        return self.resumed, self.found
+
+
+@pytest.fixture
+def waited(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Any:
+    """Waits until so many wait for the one process that works; returns the folder."""
+    monkeypatch.setattr(checkpoint, "POLL", 0.01)
+
+    def until(count: int = 1) -> Path:
+        said = ""
+        while said.count("does the same work; waiting for its result") < count:
+            said += capsys.readouterr().err
+            time.sleep(0.01)
+        assert f"stage: process {os.getpid()} on {socket.gethostname()} does" in said
+        (folder,) = (here / ".checkpoints/stage").iterdir()
+        while not checkpoint._awaited(folder):  # said a moment before it is so
+            time.sleep(0.01)
+        return folder
+
+    return until
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_second_process_waits_and_takes_over_what_the_first_has_done(
+    here: Path,
+    data: Labelled,
+    waited: Any,
+    count: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    steps = []
+
+    def counted(*args: Tensor) -> Tensor:
+        steps.append(threading.current_thread())
+        return cross_entropy(*args)
+
+    monkeypatch.setattr(supervised, "cross_entropy", counted)
+    with opened(here, SETTINGS) as kept:
+        waiters = [Waiter(here, lambda kept: classifiers(data, kept)) for _ in range(count)]
+        folder = waited(count)
+        first = classifiers(data, kept)
+    assert [waiter.result() for waiter in waiters] == [(True, first)] * count
+    assert set(steps) == {threading.current_thread()}
+    assert f"stage: taking over the work of process {os.getpid()} on" in capsys.readouterr().err
+    assert not folder.exists()  # the last one has removed it
+
+
+def test_a_second_process_goes_on_where_the_first_was_killed(
+    here: Path, data: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "POLL", 0.01)
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+
+    def hold() -> None:
+        with opened(here, SETTINGS) as kept:
+            kept.finish("work", torch.nn.Linear(1, 1))
+            kept.hand_over()
+            ready.set()
+            time.sleep(60)
+
+    holder = context.Process(target=hold)
+    holder.start()
+    assert ready.wait(60)
+    kill = threading.Timer(0.3, holder.kill)
+    kill.start()
+    with opened(here, SETTINGS) as kept:
+        assert not kill.is_alive()
+        assert kept.resumed
+        assert kept.finished("work")
+    holder.join()
+
+
+def test_where_the_first_fails_the_second_does_the_work(here: Path, data: Labelled, waited: Any) -> None:
+    with suppress(CutError), opened(here, SETTINGS):
+        second = Waiter(here, lambda kept: classifiers(data, kept))
+        folder = waited()
+        raise CutError
+    assert second.result() == (False, classifiers(data, Checkpoint(None)))
+    assert not folder.exists()
+
+
+def test_of_who_waited_and_was_killed_nothing_is_left(here: Path, data: Labelled) -> None:
+    with opened(here, SETTINGS) as kept:
+        assert kept._folder is not None
+        (kept._folder / "waiting").touch()  # nobody holds it
+        classifiers(data, kept)
+    assert not kept._folder.exists()
+
+
+def test_a_disk_that_is_full_at_the_end_fails_nobody(
+    here: Path, data: Labelled, waited: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, opened(here, SETTINGS) as kept:
+        second = Waiter(here, lambda kept: classifiers(data, kept))
+        waited()
+        first = classifiers(data, kept)
+
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(os, "fsync", full)
+    assert second.result() == (False, first)
+
+
+def test_a_disk_without_room_for_the_holders_name_locks_all_the_same(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "POLL", 0.01)
+    monkeypatch.setattr(os, "pwrite", full)
+    with opened(here, SETTINGS):
+        second = Waiter(here, lambda _: None)
+        said = ""
+        while not said:
+            said = capsys.readouterr().err
+        assert said == "stage: another process does the same work; waiting for its result\n"
+        assert second.is_alive()
+    second.result()
+
+
+def come_and_go(here: Path, results: Any) -> None:
+    checkpoint.POLL = 0.001
+    for _ in range(50):
+        with opened(here):
+            (here / "held").touch(exist_ok=False)  # fails if another process is here
+            (here / "held").unlink()
+    results.put(50)
+
+
+def test_the_lock_holds_while_folders_come_and_go(here: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    processes = [context.Process(target=come_and_go, args=(here, results)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert sum(results.get() for _ in processes) == 150
+    assert not list((here / ".checkpoints/stage").iterdir())
+
+
+@pytest.mark.parametrize("missing", ["module", "file system"])
+def test_without_locks_there_are_no_checkpoints(
+    missing: str, here: Path, data: Labelled, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    if missing == "module":
+        monkeypatch.setitem(sys.modules, "fcntl", None)
+    else:
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    with opened(here, SETTINGS) as kept:
+        assert "stage: no file locks here, so no checkpoints" in capsys.readouterr().err
+        classifiers(data, kept)
+    assert not list(here.rglob("*.safetensors"))
