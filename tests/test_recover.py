@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-from src.errors import PipelineError
+from src.core import leftovers
+from src.core.errors import PipelineError
 from stages import recover
 
 
@@ -50,12 +53,15 @@ def test_what_is_nobodys_is_removed_and_finished_work_stays(
 ) -> None:
     left = [".dvc/tmp/rwlock", "models/.generator.safetensors.0a1b.part", "data/.synthetic.0a1b.part/x"]
     left += [".dvc/tmp/exps/standalone/tmpabc/params.yaml", ".dvc/tmp/exps/tmpdef/params.yaml"]
+    left += [".dvc/tmp/exps/rwlock", ".dvc/tmp/exps/run/workspace/workspace.json", ".dvc/tmp/repro.dat"]
+    left += [".dvc/tmp/exps/standalone/run/0a1b/0a1b.json"]
     stays = ["models/generator.safetensors", ".dvc/tmp/exps/run/info.json", "data/raw/part", ".hidden.part"]
+    stays += [".dvc/tmp/exps/standalone/run/2c3d/2c3d.run"]  # of a run that ended well
     for path in map(Path, [*left, *stays]):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{ cut of")
     lines = said()
-    assert len(lines) == 5
+    assert len(lines) == 9
     assert all(line.startswith("removed ") for line in lines)
     assert not any(Path(path).exists() for path in left)
     assert not Path("data/.synthetic.0a1b.part").exists()
@@ -63,30 +69,207 @@ def test_what_is_nobodys_is_removed_and_finished_work_stays(
     assert said() == ["nothing was left behind"]
 
 
-def test_a_detached_head_gets_its_branch_back_and_the_files_stay(
+def test_of_locks_that_name_nobody_nothing_is_said(project: Path, said: Callable[[], list[str]]) -> None:
+    for path in (Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/exps/rwlock")):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text('{"read": {}}')
+    assert said() == ["nothing was left behind"]
+
+
+def test_what_made_room_for_a_new_folder_comes_back_unless_that_is_there(
     project: Path, said: Callable[[], list[str]]
 ) -> None:
+    for path in map(Path, ("data/.raw.0123abcd.old.part/x", "data/.synthetic.0123abcd.old.part/x")):
+        path.parent.mkdir(parents=True)
+        path.write_text("old")
+    Path("data/raw").mkdir()
+    Path("data/raw/x").write_text("new")
+    Path("data/.synthetic.4567cdef.part").mkdir()
+    assert said() == [
+        "removed data/.raw.0123abcd.old.part, which was never finished, or has been replaced",
+        "data/synthetic is back: it had made room for a new one, which never came",
+        "removed data/.synthetic.4567cdef.part, which was never finished, or has been replaced",
+    ]
+    assert sorted(map(str, Path("data").rglob("*"))) == [
+        "data/raw",
+        "data/raw/x",
+        "data/synthetic",
+        "data/synthetic/x",
+    ]
+    assert [Path(name, "x").read_text() for name in ("data/raw", "data/synthetic")] == ["new", "old"]
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/recovery.md"])
+def test_the_line_that_drops_a_run_is_the_same_in_all_places(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert leftovers.DROP in text
+    assert text.count("git checkout HEAD") + text.count("git checkout params") == text.count(leftovers.DROP)
+
+
+# HEAD
+
+
+EXEC = "refs/exps/exec/EXEC_"
+
+
+def killed(committed: bool = False) -> None:
+    """What `dvc exp run` leaves where it is killed: while it runs, or after its commit."""
+    record = Path(".dvc/tmp/exps/run/workspace/workspace.json")
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    for name in (
+        f"{EXEC}HEAD",
+        f"{EXEC}BASELINE",
+        f"{EXEC}MERGE",
+        "refs/exps/temp/head-0",
+        "refs/exps/stash",
+    ):
+        git("update-ref", name, "HEAD")
     git("checkout", "-q", "--detach")
+    if committed:
+        git("commit", "-q", "--allow-empty", "-m", "dvc: commit experiment")
+        git("update-ref", "refs/exps/01/23/killed", "HEAD")
+        git("symbolic-ref", f"{EXEC}BRANCH", "refs/exps/01/23/killed")
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_killed_experiments_head_gets_its_branch_back_and_nothing_says_that_it_runs(
+    project: Path, said: Callable[[], list[str]], committed: bool
+) -> None:
+    git("branch", "other")
+    main = git("rev-parse", "main")
+    killed(committed)
     Path("params.yaml").write_text("seed: 7\n")
     lines = said()
     assert lines[0] == "HEAD was detached: it is main again, files as they are"
-    assert git("symbolic-ref", "HEAD") == "refs/heads/main"
+    assert f"removed {EXEC}BASELINE, which DVC would take for a running experiment's" in lines
+    assert lines[-1].endswith(f"to drop that and what the run has changed: {leftovers.DROP}")
+    assert (git("symbolic-ref", "HEAD"), git("rev-parse", "main")) == ("refs/heads/main", main)
     assert Path("params.yaml").read_text() == "seed: 7\n"
-    assert "git checkout params.yaml dvc.lock && dvc checkout" in lines[1]
+    kept = ["refs/exps/01/23/killed"] if committed else []
+    assert git("for-each-ref", "--format=%(refname)", "refs/exps").split() == [*kept, f"{EXEC}HEAD"]
+    assert said() == lines[-1:]
 
 
-@pytest.mark.parametrize(("branches", "words"), [(2, "2 branches are"), (0, "no branch is")])
-def test_a_detached_head_that_could_be_of_several_branches_or_none_is_only_named(
-    project: Path, said: Callable[[], list[str]], branches: int, words: str
-) -> None:
-    if branches:
-        git("branch", "other")
+def named(branch: str) -> list[str]:
+    told = "HEAD is detached, and not by an experiment as far as DVC and git tell"
+    return [f"{told}; to go to a branch: git switch {branch}"]
+
+
+def test_a_head_that_the_user_detached_is_only_named(project: Path, said: Callable[[], list[str]]) -> None:
     git("checkout", "-q", "--detach")
-    if not branches:
-        git("commit", "-q", "--allow-empty", "-m", "second")
-    where = git("rev-parse", "HEAD")
-    assert said() == [f"HEAD is detached, and {words} at its commit: git symbolic-ref HEAD refs/heads/BRANCH"]
-    assert (git("rev-parse", "HEAD"), git("branch", "--show-current")) == (where, "")
+    assert said() == named("main")
+    assert git("branch", "--show-current") == ""
+
+
+def test_an_experiment_that_began_on_a_detached_head_leaves_it_there(
+    project: Path, said: Callable[[], list[str]]
+) -> None:
+    git("checkout", "-q", "--detach")
+    git("commit", "-q", "--allow-empty", "-m", "second")
+    git("checkout", "-q", "--detach", "HEAD~1")
+    killed()
+    assert said()[0] == named("BRANCH")[0]
+    assert git("branch", "--show-current") == ""
+
+
+@pytest.mark.parametrize("moved", ["HEAD", "branch"])
+def test_a_head_or_branch_that_has_moved_since_is_only_named(
+    project: Path, said: Callable[[], list[str]], moved: str
+) -> None:
+    killed()
+    if moved == "HEAD":
+        git("commit", "-q", "--allow-empty", "-m", "the user's own")
+    else:
+        git("branch", "--force", "main", git("commit-tree", "HEAD^{tree}", "-m", "another"))
+    main = git("rev-parse", "main")
+    assert said()[0] == named("main")[0]
+    assert (git("branch", "--show-current"), git("rev-parse", "main")) == ("", main)
+
+
+def test_in_the_middle_of_a_rebase_head_and_branch_stay_where_they_are(
+    project: Path, said: Callable[[], list[str]]
+) -> None:
+    git("checkout", "-q", "-b", "other")
+    for branch, seed in (("other", 1), ("main", 2)):
+        git("checkout", "-q", branch)
+        Path("params.yaml").write_text(f"seed: {seed}\n")
+        git("commit", "-qam", branch)
+    main = git("rev-parse", "main")
+    assert subprocess.run(("git", "rebase", "-q", "other"), capture_output=True).returncode == 1
+    for name in ("HEAD", "BASELINE", "MERGE"):
+        git("update-ref", EXEC + name, "HEAD")
+    Path(".dvc/tmp/exps/run/workspace").mkdir(parents=True)
+    words = "git is in the middle of a rebase, and HEAD is detached: git status tells how to go on"
+    assert said()[0] == words
+    assert (git("branch", "--show-current"), git("rev-parse", "main")) == ("", main)
+    git("rebase", "--abort")
+    assert (git("branch", "--show-current"), git("rev-parse", "main")) == ("main", main)
+
+
+def test_in_another_work_tree_head_stays_and_so_do_references_while_anybody_works(
+    project: Path, said: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linked = project.parent / "linked"
+    git("worktree", "add", "-q", "--detach", str(linked))
+    for name in ("HEAD", "BASELINE", "MERGE"):  # of an experiment in the first work tree
+        git("update-ref", EXEC + name, "HEAD")
+    (linked / ".dvc").mkdir()
+    monkeypatch.chdir(linked)
+    with at_work("dvc", project) as process:
+        lines = said()
+        assert lines[0] == named("BRANCH")[0]
+        busy = f"perhaps of process {process.pid} (dvc repro); once that has ended: make recover"
+        assert lines[1:] == [f"{EXEC}BASELINE, {EXEC}MERGE: {busy}"]
+        assert git("rev-parse", f"{EXEC}BASELINE") == git("rev-parse", "main")
+    assert f"removed {EXEC}BASELINE" in said()[1]
+    assert git("branch", "--show-current") == ""
+
+
+# What git says
+
+
+def test_where_git_can_not_answer_its_reason_is_told_and_nothing_is_touched(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(".dvc/tmp/rwlock").write_text("{ cut of")
+    with monkeypatch.context() as patch:
+        patch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+        patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+        patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+        with pytest.raises(PipelineError, match="git can't answer: fatal: detected dubious ownership"):
+            recover.main([])
+    (project / ".git").rename(project / "aside")
+    with pytest.raises(PipelineError, match="git can't answer: fatal: not a git repository"):
+        recover.main([])
+    assert Path(".dvc/tmp/rwlock").exists()
+
+
+def test_as_a_subfolder_of_a_bigger_repository_the_answers_are_the_same(
+    project: Path, said: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = project / "inside"
+    (inside / ".dvc/tmp").mkdir(parents=True)
+    (inside / "params.yaml").write_text("seed: 5\n")
+    git("add", "inside/params.yaml")
+    git("commit", "-qm", "second")
+    monkeypatch.chdir(inside)
+    assert said() == ["nothing was left behind"]
+    killed()
+    Path("params.yaml").write_text("seed: 6\n")
+    lines = said()
+    assert lines[0] == "HEAD was detached: it is main again, files as they are"
+    assert lines[-1].startswith("params.yaml differs from the last commit")
+
+
+def test_before_the_first_commit_nothing_was_left_behind(
+    tmp_path: Path, said: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    git("init", "-q")
+    Path(".dvc").mkdir()
+    Path("params.yaml").write_text("seed: 0\n")
+    assert said() == ["nothing was left behind"]
 
 
 def test_a_value_that_git_takes_for_the_old_one_is_named_and_git_sees_it_again(
@@ -121,11 +304,12 @@ def test_checkpoints_and_stashes_are_named_and_stay(project: Path, said: Callabl
     assert checkpoint.exists()
 
 
-@pytest.fixture
-def worker(project: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
-    """A process that looks like DVC's or a stage's, at work in a folder of the project."""
-    name, folder = request.param
-    where = project / folder
+# Who is at work
+
+
+@contextmanager
+def at_work(name: str, where: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that looks like DVC's or a stage's, at work in a folder."""
     (where / "stages").mkdir(parents=True, exist_ok=True)
     code = "import sys\nprint('ready', flush=True)\nsys.stdin.read()\n"
     (where / "stages/train_gan.py").write_text(code)
@@ -138,6 +322,13 @@ def worker(project: Path, request: pytest.FixtureRequest) -> Iterator[subprocess
         process.stdout.readline()
         yield process
         process.communicate("")
+
+
+@pytest.fixture
+def worker(project: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    name, folder = request.param
+    with at_work(name, project / folder) as process:
+        yield process
 
 
 @pytest.mark.parametrize(
