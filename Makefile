@@ -2,62 +2,78 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
+# By their paths: make 3.81, which macOS ships, looks for simple commands on its own PATH. Quoted: paths can have spaces.
+PY := "$(BIN)/python"
+DVC := "$(BIN)/dvc"
 # DVC starts `python`: it must find the environment's, whether or not that is activated.
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-faults lint format benchmark compare sensitivity peers experiments recover lock clean
+.PHONY: help repository setup repro test test-quick test-faults lint format docs benchmark compare sensitivity peers experiments recover lock \
+	clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Said before anything is installed: DVC works in a git repository only, and a ZIP of the project is none.
+repository:
+	@git rev-parse --git-dir >/dev/null || { echo "error: git can't work in this folder (above, git says why);" \
+		"where this is a ZIP of the project: git init && git add -A && git commit -m start, or git clone" >&2; exit 1; }
+
 setup: $(VENV)/.requirements ## make the virtual environment .venv
 
-repro: $(VENV)/.requirements ## run the whole pipeline (`dvc repro`) and print the result
-	dvc repro
-	python -m stages.summary
+repro: repository $(VENV)/.requirements ## run the whole pipeline (`dvc repro`) and print the result
+	$(DVC) repro
+	$(PY) -m stages.summary
+	@echo "dvc and python are in $(VENV)/bin; to call them by name: source $(VENV)/bin/activate"
 
-test: $(VENV)/.requirements ## run the whole test suite
-	python -m pytest
+test: repository $(VENV)/.requirements ## run the whole test suite, on two cores
+	$(PY) -m pytest -n 2 --dist loadfile
+
+test-quick: $(VENV)/.requirements ## the tests that start no pipeline, for the inner loop
+	$(PY) -m pytest -n 2 --dist loadfile -m "not smoke and not faults and not slow"
 
 test-faults: $(VENV)/.requirements ## of these, only what breaks the pipeline while it runs; prints how often it was killed
-	python -m pytest -m faults -rA
+	$(PY) -m pytest -m faults -rA
 
 lint: $(VENV)/.requirements-dev ## check style and types
-	ruff check .
-	ruff format --check .
-	mypy
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/mypy"
 
 format: $(VENV)/.requirements-dev ## rewrite the code in the project's style
-	ruff check --fix .
-	ruff format .
+	"$(BIN)/ruff" check --fix .
+	"$(BIN)/ruff" format .
+
+docs: $(VENV)/.requirements ## write the parts of README.md and docs/ that come from files
+	$(PY) -m stages.docs
 
 benchmark: $(VENV)/.requirements ## time the training loop against the source document's, and against its arithmetic floor
-	python -m benchmarks.epoch
-	python -m benchmarks.rate
+	$(PY) -m benchmarks.epoch
+	$(PY) -m benchmarks.rate
 
-compare: $(VENV)/.requirements ## run every recipe on DVC's queue, for equal images and equal time, and print the tables
-	python -m benchmarks.compare
+compare: $(VENV)/.requirements ## compare recipes on DVC's queue, for equal images and for equal time, and print the tables
+	$(PY) -m benchmarks.compare
 
 sensitivity: $(VENV)/.requirements ## spoil real images step by step, plant training images: what each score makes of it
-	python -m benchmarks.sensitivity
-	python -m benchmarks.leak
+	$(PY) -m benchmarks.sensitivity
+	$(PY) -m benchmarks.leak
 
 peers: $(VENV)/.requirements-peers ## the same images through other tools: their scores, time and memory beside ours
-	python -m benchmarks.peers
-	python -m benchmarks.peers --images 60000 --tools ours
+	$(PY) -m benchmarks.peers
+	$(PY) -m benchmarks.peers --images 60000 --tools ours
 
 experiments: $(VENV)/.requirements ## one table of the experiments on this commit, best FID first
-	dvc exp show --only-changed --no-pager --md --sort-by fid --drop '(models|data|stages|src|results)/'\
+	$(DVC) exp show --only-changed --no-pager --md --sort-by fid --drop '(models|data|stages|src|results)/'\
 '|(Created|State|Executor|.*_(std|score|loss|max|min|floor|real|seen|accuracy))$$'\
 '|error_scratch|error_pretrained_(10|1000|50000)$$'\
 '|.*gradient|class|.*validation_fid|fid_(left|infinity)|learning_rate|close_|cas_(reverse|gap)|metrics/gan.json:(precision|recall)'
 
-recover: $(VENV)/.requirements ## after a kill: mend what is safe to mend, and name the rest (docs/recovery.md)
-	python -m stages.recover
+recover: $(VENV)/.requirements ## after a kill: clean up where that is safe, list what needs a decision (docs/recovery.md)
+	$(PY) -m stages.recover
 
 # For Linux, macOS and Windows, Python 3.11 and newer: what differs between them carries a condition.
-LOCK := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-config \
+LOCK := "$(BIN)/uv" pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-config \
 	--custom-compile-command "make lock"
 
 lock: $(VENV)/.requirements-dev ## pin every package with its hashes, from requirements.txt and requirements-dev.txt
@@ -74,13 +90,13 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.requirements: requirements.lock $(VENV)/.python
-	python -m pip install --quiet --require-hashes --requirement $<
+	$(PY) -m pip install --quiet --require-hashes --requirement $<
 	@touch $@
 
 $(VENV)/.requirements-dev: requirements-dev.lock $(VENV)/.requirements
-	python -m pip install --quiet --require-hashes --requirement $<
+	$(PY) -m pip install --quiet --require-hashes --requirement $<
 	@touch $@
 
 $(VENV)/.requirements-peers: requirements-peers.txt $(VENV)/.requirements
-	python -m pip install --quiet --requirement $<
+	$(PY) -m pip install --quiet --requirement $<
 	@touch $@
