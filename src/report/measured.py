@@ -1,0 +1,193 @@
+"""What benchmarks and single runs found, in Markdown: tables and text from the CSV files of docs/.
+
+Every function takes the project's folder.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import mean
+
+from src.core import files
+from src.core.errors import PipelineError
+from src.report.markdown import Row, average, number, seeds, table, where
+
+EQUAL_IMAGES = 100_000  # what the comparison of recipes shows each in its first half
+# The faults of docs/sensitivity.csv that are shown, with their levels.
+FAULTS = {
+    ("noise", "0"): "none",
+    ("noise", "16"): "noise of 16 grey levels",
+    ("noise", "32"): "noise of 32 grey levels",
+    ("blur", "0.5"): "blur of half a pixel",
+    ("blur", "1"): "blur of one pixel",
+    ("dropped", "1"): "one class missing",
+    ("duplicated", "0.5"): "half are copies of the rest",
+    ("duplicated", "0.98"): "98% are copies of the rest",
+    ("swapped", "0.1"): "10% wrong labels",
+    ("pixels", "0"): "random pixels",
+}
+# The scores of docs/sensitivity.csv and docs/sample_size.csv, by the names that they have in tables.
+SCORED = {
+    "FID": "fid",
+    "FID at infinity": "fid_infinity",
+    "KID": "kid",
+    "IS": "is",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "labels agree": "label_agreement",
+}
+
+
+def cost(root: Path) -> str:
+    """What a run takes, in a sentence."""
+    found = _costs(root)
+    if not found:
+        return "Time, memory and disk space: not measured yet."
+    stages, folders = _spent(found), _sizes(found)
+    seconds, peak = stages["total"]
+    environment = folders.pop("environment", None)
+    beside = f", beside a Python environment of {environment:,.0f} MiB" if environment else ""
+    return (
+        f"`dvc repro` takes {seconds / 60:.0f} minutes and up to {peak:,.0f} MiB of memory, and leaves "
+        f"{sum(folders.values()):,.0f} MiB on disk{beside} (measured {where(found)})."
+    )
+
+
+def costs(root: Path) -> str:
+    """Seconds and memory of each stage, and the disk space that a run takes."""
+    found = _costs(root)
+    if not found:
+        return "Not measured yet."
+    spent = [[f"`{name}`", f"{s:,.0f}", f"{mib:,.0f}"] for name, (s, mib) in _spent(found).items()]
+    sizes = [[f"`{name}`", f"{size:,.0f}"] for name, size in _sizes(found).items()]
+    note = f"Measured {where(found)}. `total` is all of `dvc repro`"
+    first = table(["stage", "seconds", "peak memory, MiB"], spent, note)
+    return f"{first}\n\n{table(['folder', 'MiB'], sizes, 'Disk space after that run')}"
+
+
+def compare(root: Path, dataset: str) -> str:
+    """The recipes beside each other: for equal images, and for equal time."""
+    found = [row for row in files.read_csv(root / "docs" / "compare.csv") if row["dataset"] == dataset]
+    rows = []
+    for recipe in dict.fromkeys(row["recipe"] for row in found):
+        mine = [row for row in found if row["recipe"] == recipe]
+        equal = [row for row in mine if int(row["images"]) == EQUAL_IMAGES]
+        timed = [row for row in mine if row["images"] == mine[-1]["images"]]
+        seconds = EQUAL_IMAGES / average(mine, "images_a_second")
+        first = [*_judged(equal), _verdict(equal), f"{seconds:.0f}"]
+        rows.append([f"`{recipe}`", *first, f"{int(timed[0]['images']):,}", *_judged(timed)])
+    three = ["FID / floor", "IS / real", "CAS"]
+    head = ["recipe", *three, "verdict", "seconds", "images in equal time", *three]
+    real = f"Real images: FID {average(found, 'fid_floor'):.2f}, CAS {average(found, 'cas_real'):.1%}"
+    count = len({row["seed"] for row in found})
+    many = seeds(count) if count == 1 else f"means over {count} seeds"
+    caption = f"On {dataset}, {EQUAL_IMAGES:,} images each; {many}; {where(found)}. {real}"
+    return table(head, rows, caption)
+
+
+def experiment(root: Path, name: str) -> str:
+    """A table of docs/experiments.csv: what single runs of earlier commits found.
+
+    Raises:
+        PipelineError: There is no such table.
+    """
+    found = [row for row in files.read_csv(root / "docs" / "experiments.csv") if row["table"] == name]
+    if not found:
+        raise PipelineError(f"docs/experiments.csv has no rows of the table {name}")
+    columns = list(dict.fromkeys(row["score"] for row in found))
+    cells: dict[str, dict[str, str]] = {}
+    for row in found:
+        deviation = f" ± {row['spread']}" if row["spread"] else ""
+        cells.setdefault(row["setting"], {})[row["score"]] = row["value"] + deviation
+    rows = [[setting, *(values.get(column, "") for column in columns)] for setting, values in cells.items()]
+    many = seeds(max(int(row["seeds"]) for row in found))
+    return table(["", *columns], rows, f"{many}; {where(found)}")
+
+
+def leak(root: Path) -> str:
+    """Whether the audit notices training images in a set."""
+    found = files.read_csv(root / "docs" / "leak.csv")
+    rows = []
+    for row in found:
+        planted = f"{float(row['planted']):.0%}"
+        if row["brighter"] != "0":
+            planted += f", {row['brighter']} grey levels brighter"
+        close, low, high = (f"{float(row[name]):.3f}" for name in ("close", "close_low", "close_high"))
+        flagged = "yes" if row["memorised"] == "1" else "no"
+        rows.append([planted, f"{close} ({low} to {high})", f"{float(row['copies']):.0%}", flagged])
+    head = ["training images in the set", "close (95% interval)", "exact copies", "flagged"]
+    return table(head, rows, where(found))
+
+
+def sensitivity(root: Path) -> str:
+    """What each score makes of known faults in real images."""
+    found = files.read_csv(root / "docs" / "sensitivity.csv")
+    shown = [row for row in found if (row["fault"], row["level"]) in FAULTS]
+    rows = [[FAULTS[row["fault"], row["level"]], *_scored(row)] for row in shown]
+    return table(["fault", *SCORED], rows, where(found))
+
+
+def sample_size(root: Path) -> str:
+    """Real images against real images, over their number: means over choices of them."""
+    found = files.read_csv(root / "docs" / "sample_size.csv")
+    rows = []
+    for count in dict.fromkeys(row["images"] for row in found):
+        mine = [row for row in found if row["images"] == count]
+        cells = _scored({name: str(average(mine, name)) for name in SCORED.values()})
+        limits = [float(row["fid_infinity"]) for row in mine]
+        cells[list(SCORED).index("FID at infinity")] = f"{min(limits):.1f} to {max(limits):.1f}"
+        rows.append([f"{int(count):,}", *cells])
+    return table(["images on each side", *SCORED], rows, where(found))
+
+
+def _scored(row: Row) -> list[str]:
+    return [number(float(row[name]), "kernel" if name == "kid" else "distance") for name in SCORED.values()]
+
+
+def _costs(root: Path) -> list[dict[str, str]]:
+    """The rows of docs/costs.csv; none where nothing was measured."""
+    path = root / "docs" / "costs.csv"
+    return files.read_csv(path) if path.exists() else []
+
+
+def _spent(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
+    return {row["stage"]: (float(row["seconds"]), float(row["peak_mib"])) for row in rows if row["seconds"]}
+
+
+def _sizes(rows: Sequence[Row]) -> dict[str, float]:
+    return {row["stage"]: float(row["disk_mib"]) for row in rows if row["disk_mib"]}
+
+
+def _judged(rows: Sequence[Row]) -> list[str]:
+    ratio = average(rows, "fid_ratio")
+    likeness = mean(float(row["is_mean"]) / float(row["is_real"]) for row in rows)
+    digits = 1 if ratio < 100 else 0
+    return [f"{ratio:,.{digits}f}", f"{likeness:.3f}", f"{average(rows, 'cas'):.1%}"]
+
+
+def _verdict(rows: Sequence[Row]) -> str:
+    names = ("collapsed", "diverged", "converged")
+    counts = Counter(name for row in rows for name in names if row[name] == "1")
+    told = [f"{name} {n} of {len(rows)}" if n < len(rows) else name for name, n in counts.items()]
+    return ", ".join(told) or "–"
+
+
+EXPERIMENTS = (
+    *("seeds", "wide", "longer", "source", "epoch"),  # docs/results.md
+    *("class-scale", "penalty", "schedule", "scale-1", "tried"),  # docs/training.md, and all that follow
+    *("truncation", "labeller", "rejection", "mistakes", "rate", "profile"),
+    "threads",  # docs/reproducing.md
+    "peers",  # docs/metrics.md
+)
+PARTS: Mapping[str, Callable[[Path], str]] = {
+    "cost": cost,
+    "costs": costs,
+    "leak": leak,
+    "sensitivity": sensitivity,
+    "sample-size": sample_size,
+    **{f"compare-{name}": partial(compare, dataset=name) for name in ("mnist", "fashion-mnist")},
+    **{f"experiment-{name}": partial(experiment, name=name) for name in EXPERIMENTS},
+}
