@@ -5,20 +5,13 @@ It is asked for by generate.relabel, and by a recipe whose generator knows no cl
 DVC runs: python -m stages.train_labeller --data data/raw --output models/labeller
 """
 
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from src.classifiers import supervised
-from src.core import checkpoint, files, params, stage
-from src.core.machine import set_up
-from src.core.seeding import generator_for, stream_seed
+from src.core import files, params, stage
 from src.core.settings import Common, Supervised
-from src.datasets import labelled
-from src.datasets.spec import read_spec
-from src.networks import weights
-from src.networks.classifier import ConvClassifier
-from src.networks.network import build
 
 
 @dataclass(frozen=True)
@@ -36,13 +29,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = stage.parser(__file__, __doc__, data="folder of the real images", output="folder to write")
     args = parser.parse_args(argv)
     settings = params.load(Settings)
-    if not settings.relabel and settings.recipes[settings.loss].get("conditional", True):
-        with files.folder(args.output) as folder:
-            files.write_json(folder / "labeller.json", {"trained": False})
+    if settings.relabel or not settings.recipes[settings.loss].get("conditional", True):
+        train(settings, args)
         return
+    with files.folder(args.output) as folder:
+        files.write_json(folder / "labeller.json", {"trained": False})
+
+
+def train(settings: Settings, args: Namespace) -> None:
+    """Trains the labeller and writes it with its accuracy on validation images."""
+    # Not at the top: these take seconds, which a run that asks for no labeller need not wait.
+    from src.classifiers import supervised
+    from src.core import checkpoint
+    from src.core.machine import set_up
+    from src.core.seeding import generator_for, stream_seed
+    from src.datasets import labelled
+    from src.datasets.spec import read_spec
+    from src.networks import weights
+    from src.networks.classifier import ConvClassifier
+    from src.networks.network import build
+
     device = set_up(settings.device, settings.threads)
     spec = read_spec(args.data)
-    train, validation = labelled.read_train(args.data, spec, settings.validation)
+    images, validation = labelled.read_train(args.data, spec, settings.validation)
     # Neither the extractor, which scores these labels, nor the downstream network.
     seed = stream_seed("labeller/weights", settings.seed)
     network = build(ConvClassifier, spec, seed=seed, width=settings.labeller.width).to(device)
@@ -50,12 +59,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     key = (settings.labeller, settings.seed, settings.validation, settings.device, settings.threads)
     with checkpoint.opened(__file__, settings=key, inputs=(args.data,)) as resuming:
         supervised.fit(
-            network, train.to(device), settings.labeller, rng=rng, title="labeller", checkpoint=resuming
+            network, images.to(device), settings.labeller, rng=rng, title="labeller", checkpoint=resuming
         )
         accuracy = supervised.accuracy(network, validation.to(device))
         with files.folder(args.output) as folder:
             weights.write(folder / "network.safetensors", network)
-            found = {"trained": True, "validation_accuracy": accuracy, "labels": len(train)}
+            found = {"trained": True, "validation_accuracy": accuracy, "labels": len(images)}
             files.write_json(folder / "labeller.json", found)
 
 

@@ -191,7 +191,8 @@ def test_a_stages_settings_are_frozen_and_of_the_types_that_are_checked(name: st
 
 @pytest.mark.parametrize("name", sorted({script(name) for name in STAGES}))
 def test_all_settings_are_read_and_under_their_names_only(name: str) -> None:
-    # Settings passed on whole, or under another name, would hide what is read: only a checkpoint's key may.
+    # Settings passed on whole, or under another name, would hide what is read: only a checkpoint's key may,
+    # and a function of the same file that calls them settings, too.
     text = (ROOT / "stages" / f"{name}.py").read_text()
     tree = ast.parse(text)
     assert text.count("params.load(") == 1
@@ -205,6 +206,10 @@ def test_all_settings_are_read_and_under_their_names_only(name: str) -> None:
     assert attributes(tree, "settings") | attributes(tree, "params.load(Settings)") == set(fields_of(name))
     allowed = set(map(id, follow(tree, key_of(tree)))) if "checkpoint.opened(" in text else set()
     owners = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    own = {node.name: node.args.args[0].arg for node in tree.body if isinstance(node, ast.FunctionDef)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and own.get(ast.unparse(node.func)) == "settings":
+            allowed.add(id(node.args[0]))
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id == "settings" and isinstance(node.ctx, ast.Load):
             assert id(node) in owners | allowed, f"line {node.lineno}"

@@ -122,6 +122,15 @@ def test_diversity_is_the_mean_ratio_of_variances_within_classes() -> None:
     assert variety.diversity(real, one) == pytest.approx(8 / 2 / 2)
 
 
+def test_a_class_whose_real_images_are_all_alike_has_no_ratio() -> None:
+    real = of_classes(torch.tensor([[0.0, 0], [2, 0], [0, 5], [0, 5]]), [0, 0, 1, 1])  # variances 2 and 0
+    made = of_classes(torch.tensor([[0.0, 0], [1, 0], [0, 5], [0, 9]]), [0, 0, 1, 1])  # 0.5 and 8
+    assert variety.diversity(real, made) == pytest.approx(0.25)
+    alike = of_classes(torch.tensor([[0.0, 5], [0, 5]]), [1, 1])
+    with pytest.raises(PipelineError, match="no class in which the extractor sees two different real images"):
+        variety.diversity(alike, made)
+
+
 def test_class_shares_and_their_distance_to_equal_ones_by_hand() -> None:
     logits = torch.eye(4)[torch.tensor([0, 0, 1, 1, 1, 1, 3, 3])]
     assert variety.class_shares(logits).tolist() == [0.25, 0.5, 0.0, 0.25]
