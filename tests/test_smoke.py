@@ -131,10 +131,11 @@ def test_a_bad_row_is_found_by_the_first_stage_and_nothing_else_runs(disturbed: 
     values: dict[str, object] = {"recipes.wgan.loss": "nonsense"}
     with disturbed.params(values):
         assert "up to date" in disturbed.run("dvc", "repro")  # it is not the selected row
+    # Neither as any other test has it: DVC's run cache would bring back what that has made.
     if changed == "row":
-        values["recipes.lsgan.beta1"] = 0.4
+        values["recipes.lsgan.beta1"] = 0.45
     else:
-        add(disturbed.path / "src/gan/losses.py", LOSS)
+        add(disturbed.path / "src/gan/losses.py", "\n# Another table.\n")
     with disturbed.params(values):
         output = disturbed.run("dvc", "repro", ok=False)
     assert ran(output) == {"recipe"}
