@@ -164,6 +164,17 @@ def test_a_value_that_a_row_merges_can_be_set_for_an_experiment(disturbed: Clone
     assert "learning_rate: 5e-05" in (disturbed.path / "params.yaml").read_text()
 
 
+def test_what_a_desktop_leaves_in_an_output_folder_changes_nothing(clone: Clone) -> None:
+    left = [clone.path / name for name in ("data/synthetic/.DS_Store", "results/gan/samples/Thumbs.db")]
+    for path in left:
+        path.write_bytes(b"\0")
+    assert "up to date" in clone.run("dvc", "status")
+    clone.run("dvc", "checkout")
+    assert clone.run("git", "status", "--porcelain") == ""
+    for path in left:
+        path.unlink()
+
+
 def test_a_downstream_parameter_never_retrains_the_gan(clone: Clone) -> None:
     for (key, value), expected in {
         ("classifier.epochs", 2): {"pretrain", "pretrain_real", "finetune", "finetune_scratch"},
