@@ -1,3 +1,5 @@
+"""Index batches: every example as often as any other, and a state that goes on from where it was."""
+
 from itertools import islice
 
 import pytest

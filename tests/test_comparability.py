@@ -1,3 +1,5 @@
+"""Which protocols of scores may be compared, and what is said of those that may not."""
+
 import pytest
 
 from src.core.errors import PipelineError

@@ -80,6 +80,12 @@ def test_a_new_file_without_a_docstring_asks_for_a_line(tmp_path: Path) -> None:
         documents.layout(tmp_path)
 
 
+def test_code_without_a_docstring_is_not_called_empty(tmp_path: Path) -> None:
+    (project(tmp_path) / "src/core/c.py").write_text("X = 1\n")
+    with pytest.raises(PipelineError, match=r"src/core/c\.py has no docstring: give it one"):
+        documents.layout(tmp_path)
+
+
 def test_only_what_stands_between_the_markers_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "PARTS", {"one": lambda root: "1", "two": lambda root: "2"})
     before = "a\n<!-- begin one -->\nold\n<!-- end one -->\nb\n<!-- begin two -->\n<!-- end two -->\n"

@@ -1,3 +1,5 @@
+"""Images as one picture: where each one lies, in grey and in colour, and what is black."""
+
 import pytest
 import torch
 from torch import Tensor

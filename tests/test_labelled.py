@@ -1,3 +1,5 @@
+"""Labelled images: bytes and [-1, 1] and back, the splits of a set on disk, and choices from it."""
+
 from pathlib import Path
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The machine set up: torch deterministic with so many threads, a device that is not there, what ran."""
+
 import os
 
 import pytest

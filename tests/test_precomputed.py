@@ -1,3 +1,5 @@
+"""What torchmetrics is given in place of an extractor, and numbers that are none."""
+
 import pytest
 import torch
 from torch import nn

@@ -1,3 +1,5 @@
+"""Random numbers: a stream of its own for each purpose and seed, whatever else is drawn."""
+
 import torch
 
 from src.core import seeding

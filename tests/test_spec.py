@@ -1,3 +1,5 @@
+"""What images look like: kept in spec.json, and refused where no network can be built for them."""
+
 import json
 from pathlib import Path
 

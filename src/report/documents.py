@@ -110,8 +110,12 @@ def told(path: Path, root: Path) -> str:
     """
     name = path.relative_to(root).as_posix()
     if path.suffix == ".py":
-        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-        return docstring.splitlines()[0] if docstring else "(empty: makes the folder a package)"
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if docstring := ast.get_docstring(tree):
+            return docstring.splitlines()[0]
+        if tree.body:
+            raise PipelineError(f"{name} has no docstring: give it one, its first line for the layout")
+        return "(empty: makes the folder a package)"
     if name not in TOLD:
         raise PipelineError(f"{name} is new: give it a line in TOLD of src/report/documents.py")
     return TOLD[name]
