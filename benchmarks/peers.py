@@ -117,7 +117,7 @@ def write_sets(folder: Path, real: Path, synthetic: Path, count: int) -> None:
         bar = tqdm(data.pixels[:count].split(1), desc=f"{name} pictures", disable=None, leave=False)
         for number, pixels in enumerate(bar):
             picture = grids.tiled(pixels, columns=1)
-            Image.fromarray(picture.numpy()).save(folder / name / f"{number:05}.png")
+            Image.fromarray(picture).save(folder / name / f"{number:05}.png")
 
 
 def ours(extractor: ConvClassifier, real: Path, synthetic: Path, neighbours: int) -> Scores:

@@ -1,7 +1,7 @@
-"""Fine-tune the pretrained classifier on few real labels, or train the same from scratch on the same images.
+"""Fine-tune the pretrained classifiers on few real labels, or train the same from scratch on the same images.
 
-DVC runs: python -m stages.finetune --data data/raw --classifier ... --results ...
-and the same without --classifier, which depends on no GAN and so runs once for all of them.
+DVC runs: python -m stages.finetune --data data/raw --classifiers ... --results ...
+and the same without --classifiers, which depends on no GAN and so runs once for all of them.
 """
 
 from collections.abc import Sequence
@@ -32,13 +32,13 @@ class Settings(Common):
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the test error for each number of labels and each replicate."""
     parser = stage.parser(__file__, __doc__, data="folder of the real images", results="folder to write")
-    parser.add_argument("--classifier", type=Path, help="the pretrained network; left out: random weights")
+    parser.add_argument("--classifiers", type=Path, help="pretrained networks; left out: random weights")
     args = parser.parse_args(argv)
     settings = params.load(Settings)
     tuning, seed = settings.finetune, settings.seed
     # Each arm at the learning rate that suits it: a pretrained network forgets at the rate of a new one.
     arm, how = "scratch", settings.classifier
-    if args.classifier:
+    if args.classifiers:
         arm, how = "pretrained", replace(how, learning_rate=tuning.learning_rate)
     device = set_up(settings.device, settings.threads)
     spec = read_spec(args.data)
@@ -48,20 +48,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         most = f"at most the {len(train)} training images"
         raise PipelineError(f"params.yaml: finetune.labels has {tuning.labels[-1]}; allowed: {most}")
 
-    def fresh(stream: str) -> ConvClassifier:
-        """The network before it sees any of the labels."""
-        if args.classifier:
-            return weights.read_classifier(args.classifier, spec)
-        return build(ConvClassifier, spec, seed=stream_seed(f"{stream}/weights", seed), width=how.width)
+    pretrained = weights.classifiers(args.classifiers) if args.classifiers else []
 
-    inputs = (args.data, args.classifier) if args.classifier else (args.data,)
+    def fresh(replicate: int) -> ConvClassifier:
+        """The network before it sees any of the labels."""
+        if pretrained:  # each replicate starts from one of its own, so that the spread includes pretraining's
+            return weights.read_classifier(pretrained[replicate % len(pretrained)], spec)
+        weights_seed = stream_seed(f"finetune/{replicate}/weights", seed)
+        return build(ConvClassifier, spec, seed=weights_seed, width=how.width)
+
+    inputs = (args.data, args.classifiers) if args.classifiers else (args.data,)
     with checkpoint.opened(__file__, settings=(settings,), inputs=inputs) as resuming:
         rows = []
         for replicate in range(tuning.replicates):
             stream = f"finetune/{replicate}"
             order = supervised.balanced_order(train.given, generator_for(f"{stream}/labels", seed)).to(device)
             for count in tuning.labels:
-                network = fresh(stream).to(device)
+                network = fresh(replicate).to(device)
                 supervised.fit(
                     network,
                     train.at(order[:count]),

@@ -1,6 +1,6 @@
 """Train the downstream classifier on synthetic images only, or on real ones to compare with.
 
-DVC runs: python -m stages.pretrain --real data/raw --synthetic data/synthetic --classifier ...
+DVC runs: python -m stages.pretrain --real data/raw --synthetic data/synthetic --classifiers ...
 and the same without --synthetic, which depends on no GAN and so runs once for all of them.
 """
 
@@ -30,12 +30,12 @@ class Settings(Common):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Writes the first network, the accuracies on real test images, and the first one's predictions."""
+    """Writes the networks, their accuracies on real test images, and the first one's predictions."""
     parser = stage.parser(
         __file__,
         __doc__,
         real="folder of the real images",
-        classifier="network to write",
+        classifiers="folder to write the networks to",
         results="folder to write",
     )
     parser.add_argument("--synthetic", type=Path, help="folder of the synthetic set; left out: real images")
@@ -68,7 +68,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
             trained.append(network)
             accuracies.append((arm, replicate, supervised.accuracy(network, test)))
-        weights.write(args.classifier, trained[0])
+        with files.folder(args.classifiers) as folder:
+            for replicate, network in enumerate(trained):
+                weights.write(folder / f"{replicate}.safetensors", network)
         with files.folder(args.results) as folder:
             files.write_json(folder / "environment.json", environment(device))
             files.write_csv(folder / "accuracy.csv", ["images", "replicate", "test_accuracy"], accuracies)

@@ -1,5 +1,6 @@
 """Images as one picture: where each one lies, in grey and in colour, and what is black."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ def colour(*values: int) -> Tensor:
 
 def test_a_sheet_is_black_where_a_row_is_short() -> None:
     found = grids.sheet([grey(1, 3), grey(1)[:0], grey(5)], columns=3)
-    assert found.dtype == torch.uint8
+    assert found.dtype == np.uint8
     assert found.tolist() == [
         [1, 2, 3, 4, 0, 0],
         [0, 0, 0, 0, 0, 0],
@@ -65,5 +66,5 @@ def test_of_many_classes_only_the_first_are_shown(monkeypatch: pytest.MonkeyPatc
 
 
 def test_enlarged_pictures_repeat_each_pixel_both_ways() -> None:
-    assert grids.enlarged(torch.tensor([[1, 2]]), 2).tolist() == [[1, 1, 2, 2], [1, 1, 2, 2]]
-    assert grids.enlarged(torch.tensor([[[1, 2, 3]]]), 2).tolist() == [[[1, 2, 3], [1, 2, 3]]] * 2
+    assert grids.enlarged(np.array([[1, 2]], dtype=np.uint8), 2).tolist() == [[1, 1, 2, 2], [1, 1, 2, 2]]
+    assert grids.enlarged(np.array([[[1, 2, 3]]], dtype=np.uint8), 2).tolist() == [[[1, 2, 3], [1, 2, 3]]] * 2

@@ -23,6 +23,7 @@ from src.datasets import idx
 from src.datasets.spec import ImageSpec, read_spec
 from src.networks import sampling, weights
 from src.networks.pairs import GENERATORS
+from stages import finetune
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 TINY: dict[str, dict[str, Any]] = {
@@ -36,6 +37,7 @@ TINY: dict[str, dict[str, Any]] = {
     "pretrain": {"replicates": 2},
     "finetune": {"labels": [10, 40], "replicates": 2, "min_steps": 2},
 }
+TUNED = {"labels": [10], "replicates": 3, "min_steps": 2, "learning_rate": 0.001}
 
 
 class Case(NamedTuple):
@@ -184,8 +186,12 @@ def test_pictures_have_room_for_all_images_and_their_colours(made: Made) -> None
 def test_networks_are_for_these_images_and_classes(made: Made) -> None:
     spec, models = made.case.spec, made.root / "models"
     assert read_spec(made.root / "data/raw") == spec
-    for name in ("extractor", "real_classifier", "classifier"):
-        network = weights.read_classifier(models / f"{name}.safetensors", spec)
+    pretrained = [
+        path for name in ("classifiers", "real_classifiers") for path in weights.classifiers(models / name)
+    ]
+    assert len(pretrained) == 4
+    for path in (models / "extractor.safetensors", *pretrained):
+        network = weights.read_classifier(path, spec)
         assert network(torch.zeros(2, *spec.shape)).shape == (2, spec.classes)
     generator = weights.read(models / "generator.safetensors", GENERATORS)
     images = sampling.pictures(generator, torch.zeros(3, 8), torch.tensor([0, 1, spec.classes - 1]))
@@ -225,3 +231,22 @@ def test_every_number_is_finite_and_within_what_the_classes_allow(made: Made) ->
     assert len(files.read_csv(made.root / "results/finetune/errors.csv")) == 4
     assert not list((made.root / ".checkpoints").rglob("*.safetensors"))
     assert not os.listdir(made.root / ".checkpoints/train_gan")
+
+
+def test_each_replicate_of_finetuning_starts_from_a_pretrained_network_of_its_own(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In turn, where there are fewer networks than replicates."""
+    rows = files.read_csv(made.root / "results/pretrain/accuracy.csv")
+    errors = [1 - float(row["test_accuracy"]) for row in rows]
+    params = made.root / "params.yaml"
+    before = params.read_text()
+    params.write_text(yaml.safe_dump(yaml.safe_load(before) | {"finetune": TUNED}))
+    monkeypatch.setattr(finetune.supervised, "fit", lambda *_, **__: None)  # the networks stay as they are
+    folders = ("--classifiers", "models/classifiers", "--results", str(tmp_path / "tuned"))
+    try:
+        finetune.main(["--data", "data/raw", *folders])
+    finally:
+        params.write_text(before)
+    found = [float(row["test_error"]) for row in files.read_csv(tmp_path / "tuned/errors.csv")]
+    assert found == pytest.approx([errors[0], errors[1], errors[0]])

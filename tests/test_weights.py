@@ -237,3 +237,12 @@ def test_weights_that_do_not_match_their_description(tmp_path: Path, change: str
     description = {"name": "mlp-generator", "spec": vars(network.spec), "options": network.options}
     save_file(tensors, tmp_path / "x", metadata={"network": json.dumps(description)})
     assert {"missing": "layers.4.bias", "additional": "extra"}[change] in refusal(tmp_path / "x")
+
+
+def test_the_classifiers_of_a_folder_come_in_order_of_their_numbers(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"no 0\.safetensors in it; run `dvc repro`"):
+        weights.classifiers(tmp_path)
+    for name in ["x.safetensors", "13.safetensors", *(f"{number}.safetensors" for number in range(12))]:
+        (tmp_path / name).touch()
+    expected = [tmp_path / f"{number}.safetensors" for number in range(12)]
+    assert weights.classifiers(tmp_path) == expected

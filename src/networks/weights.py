@@ -64,6 +64,20 @@ def read(path: Path, kinds: Kinds) -> Network:
     return network.eval()
 
 
+def classifiers(folder: Path) -> list[Path]:
+    """The files 0.safetensors, 1.safetensors, ... of a folder, in that order.
+
+    Raises:
+        PipelineError: There is none.
+    """
+    found: list[Path] = []
+    while (path := folder / f"{len(found)}.safetensors").exists():
+        found.append(path)
+    if not found:
+        raise PipelineError(f"{folder}: no 0.safetensors in it; run `dvc repro`")
+    return found
+
+
 def read_classifier(path: Path, spec: ImageSpec | None = None) -> ConvClassifier:
     """Rebuilds a saved classifier; arguments and errors are those of `read`.
 

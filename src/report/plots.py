@@ -5,19 +5,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from src.core import files
 
 matplotlib.use("Agg")
 
+Picture = NDArray[np.uint8]  # (height, width) or (height, width, 3)
 
-def write_picture(path: Path, picture: Tensor) -> None:
-    """Writes a picture, uint8 (height, width) or (height, width, 3), as PNG."""
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Writes a picture as PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(picture.numpy()).save(buffer, format="PNG")
+    Image.fromarray(picture).save(buffer, format="PNG")
     files.write_bytes(path, buffer.getvalue())
 
 
@@ -28,11 +31,11 @@ def write_figure(path: Path, figure: Figure) -> None:
     files.write_bytes(path, buffer.getvalue())
 
 
-def side_by_side(left: Tensor, right: Tensor, titles: tuple[str, str]) -> Figure:
-    """Two pictures, uint8 (height, width) or (height, width, 3), side by side under their titles."""
+def side_by_side(left: Picture, right: Picture, titles: tuple[str, str]) -> Figure:
+    """Two pictures side by side under their titles."""
     figure = Figure(figsize=(9, 4.9), layout="constrained")
     for axes, picture, title in zip(figure.subplots(1, 2), (left, right), titles, strict=True):
-        axes.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_title(title)
         axes.axis("off")
     return figure
