@@ -171,9 +171,13 @@ WRONG = {
         r"subfolders 0, 12, unknown, and of these 3 in 12, unknown, which is the name of no class",
     ),
     "leading zero": (["0/a.png", "01/a.png"], r"and of these 1 in 01, which is the name of no class"),
+    "twelve": (
+        [f"class {number}/a.png" for number in range(10, 22)],
+        r"class 10, .*, class 20, class 21, and of these 12 in class 10, ",
+    ),
     "many": (
-        [f"class {number}/a.png" for number in range(20)],
-        r"class 0, .*, \.\.\. \(20 in all\), and of these 20 in",
+        [f"class {number}/a.png" for number in range(10, 23)],
+        r"class 10, .*, class 20, class 21, \.\.\. \(13 in all\), and of these 13 in class 10, ",
     ),
     "deeper": (
         ["0/a.png", "0/more/b.png", "0/more/c.png"],

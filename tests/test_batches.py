@@ -27,6 +27,16 @@ def test_batches_are_full_and_no_example_is_left_out_or_favoured(count: int, bat
     assert torch.cat(batches).bincount(minlength=count).tolist() == [5 * batch_size] * count
 
 
+def test_the_next_permutation_is_drawn_when_it_is_needed() -> None:
+    # Others draw from the same generator: what comes between must not depend on how batches fit.
+    ours, reference = rng(), rng()
+    stream = Shuffled(10, 5, ours)
+    once = torch.randperm(10, generator=reference)
+    assert torch.cat([next(stream), next(stream)]).equal(once)
+    assert ours.get_state().equal(reference.get_state())
+    assert next(stream).equal(torch.randperm(10, generator=reference)[:5])
+
+
 def test_a_stream_goes_on_from_its_state() -> None:
     stream, other = Shuffled(10, 4, rng()), Shuffled(10, 4, rng(1))
     for _ in range(4):

@@ -59,6 +59,16 @@ def test_a_network_full_of_nan_is_an_error(network, layer) -> None:
         extractor.embed(network, pictures(3))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("layer", ["body", "head"])
+def test_a_single_number_that_is_not_finite_is_an_error(network, layer, value) -> None:
+    last = network.head if layer == "head" else network.body[-2]
+    with torch.no_grad():
+        last.bias[3] = value
+    with pytest.raises(PipelineError, match="NaN or infinite features; run train_extractor again"):
+        extractor.embed(network, pictures(3))
+
+
 def test_colour_images_of_another_size_have_as_many_logits_as_classes() -> None:
     spec = ImageSpec(channels=3, height=32, width=24, classes=4)
     network = build(ConvClassifier, spec, seed=0, width=4).eval()

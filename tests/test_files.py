@@ -280,15 +280,17 @@ def test_a_folder_that_cannot_be_swapped_in_leaves_the_old_one(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no one step for it")
-def test_a_folder_changes_places_with_the_old_one_in_one_step(tmp_path, monkeypatch):
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_folder_changes_places_with_the_old_one_in_one_step(tmp_path, monkeypatch, relative):
     (tmp_path / "x").mkdir()
+    monkeypatch.chdir(tmp_path)
 
     def refuse(*_):
         raise AssertionError("two steps: between them there is no folder")
 
     for owner, name in ((Path, "rename"), (Path, "replace"), (os, "rename"), (os, "replace")):
         monkeypatch.setattr(owner, name, refuse)
-    with files.folder(tmp_path / "x") as temporary:
+    with files.folder(Path("x") if relative else tmp_path / "x") as temporary:
         (temporary / "new").write_text("1")
     assert names(tmp_path) == ["x"]
     assert names(tmp_path / "x") == ["new"]
@@ -297,6 +299,20 @@ def test_a_folder_changes_places_with_the_old_one_in_one_step(tmp_path, monkeypa
 @pytest.fixture
 def two_steps(monkeypatch):
     monkeypatch.setattr(files, "_exchange", lambda *_: False)
+
+
+@pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
+def test_where_the_system_has_no_exchange_a_folder_is_replaced_too(tmp_path, monkeypatch, error):
+    def missing(_):
+        raise error
+
+    monkeypatch.setattr(files.ctypes, "CDLL", missing)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "old").write_text("0")
+    with files.folder(tmp_path / "x") as temporary:
+        (temporary / "new").write_text("1")
+    assert names(tmp_path) == ["x"]
+    assert names(tmp_path / "x") == ["new"]
 
 
 @pytest.mark.parametrize("old", ["folder", "file", "link"])

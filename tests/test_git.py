@@ -31,6 +31,20 @@ def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("code", [0, 1, 2, 128])
+def test_an_exit_status_of_one_is_a_no_and_more_are_faults(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "git").write_text(f"#!/bin/sh\necho said\nexit {code}\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    if code > 1:
+        with pytest.raises(PipelineError, match="git can't answer: some word"):
+            git.ask("some", "word")
+    else:
+        assert git.ask("some", "word") == "said"
+
+
 @pytest.mark.parametrize(
     ("commands", "what"),
     [

@@ -47,6 +47,33 @@ def test_a_validation_split_that_leaves_nothing_to_train_on_is_refused(image_set
         labelled.read_train(image_set, GREY, 300)
 
 
+def test_a_validation_split_may_leave_a_single_image_to_train_on(image_set: Path) -> None:
+    train, validation = labelled.read_train(image_set, GREY, 299)
+    assert (len(train), len(validation)) == (1, 299)
+
+
+@pytest.mark.parametrize(
+    ("labels", "mixed"),
+    [
+        ([0, 1, 0], True),  # as few changes as classes
+        ([1, 0, 0], False),  # each class in one piece
+        ([2, 2, 0, 0, 1, 1], False),
+        ([2, 0, 0, 1, 1, 2], True),
+        ([0, 0, 0], True),  # a single class
+        # 40 of each of two classes: (1 - 1/2) 79 = 39.5 changes by chance, a quarter of which is 9.9
+        (5 * (8 * [0] + 8 * [1]), False),  # 9
+        ([*(5 * (8 * [0] + 8 * [1]))[4:], *4 * [0]], True),  # 10
+    ],
+)
+def test_images_are_mixed_where_their_labels_change_often_enough(labels: list[int], mixed: bool) -> None:
+    data = Labelled(torch.zeros(len(labels), 1, 28, 28, dtype=torch.uint8), torch.tensor(labels))
+    if mixed:
+        data.require_mixed("these images")
+    else:
+        with pytest.raises(PipelineError, match="these images are sorted by class; shuffle them"):
+            data.require_mixed("these images")
+
+
 def test_some_are_chosen_at_random_with_their_labels_and_in_their_order() -> None:
     everything = Labelled(
         torch.arange(50).byte().view(50, 1, 1, 1).expand(50, 1, 28, 28), torch.arange(50) + 100

@@ -38,6 +38,21 @@ def test_values_worked_out_by_hand(name: str) -> None:
     assert loss.generator(real=REAL, fake=FAKE).item() == pytest.approx(generator, abs=1e-6)
 
 
+def test_each_half_of_the_hinge_is_a_mean_of_what_lies_within_its_margin() -> None:
+    # mean(1 - 0.5, 1 + 2) + mean(1 + 0.25, 0) = 1.75 + 0.625
+    real, fake = torch.tensor([0.5, -2.0]), torch.tensor([0.25, -3.0])
+    assert LOSSES["hinge"].discriminator(real=real, fake=fake).item() == pytest.approx(2.375, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_batch_and_two_copies_of_it_cost_the_same(name: str) -> None:
+    real, fake = torch.tensor([-1.5, 0.5]), torch.tensor([-0.5, 2.0])
+    for half in LOSSES[name]:
+        once, twice = half(real=real, fake=fake), half(real=real.repeat(2), fake=fake.repeat(2))
+        assert twice.item() == pytest.approx(once.item(), rel=1e-6)
+        assert abs(once.item()) > 0.1
+
+
 def test_params_yaml_allows_the_names_of_the_table() -> None:
     (allowed,) = get_type_hints(Recipe, include_extras=True)["loss"].__metadata__
     assert allowed.table is LOSSES

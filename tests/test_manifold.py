@@ -31,6 +31,13 @@ def test_of_points_on_a_line_the_overlap_is_counted_by_hand() -> None:
     assert other.coverage == 1.0  # 30's ball reaches from 11 to 49 and holds 12
 
 
+def test_a_ball_holds_its_edge() -> None:
+    # Radii: 1 of real 0 and 1, 2 of generated 2 and 4. 2 lies on the edge of 1's ball, 0 on that of 2's.
+    found = manifold.overlap(line(0, 1), line(2, 4), neighbours=1)
+    assert found == (0.5, 1.0, 0.5, 0.5)
+    assert manifold.overlap(line(0, 1), line(2.001, 4), neighbours=1) == (0, 0.5, 0, 0)
+
+
 def by_definition(real: np.ndarray, generated: np.ndarray, k: int) -> tuple[float, float, float, float]:
     def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.sqrt(((a[:, None] - b[None]) ** 2).sum(axis=2))

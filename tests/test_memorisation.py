@@ -80,7 +80,34 @@ def test_training_images_moved_slightly_in_their_grey_are_found_though_no_copies
     assert found.copies == 0
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+def nearest(distances: list[float]) -> memorisation.Nearest:
+    return memorisation.Nearest(torch.tensor(distances), torch.arange(len(distances)))
+
+
+@pytest.mark.parametrize(("closer", "memorised"), [(58, 0), (59, 1)])
+def test_closer_images_are_too_many_from_four_deviations_on(closer: int, memorised: int) -> None:
+    # 0.05 + 4 sqrt((1/400 + 1/100) 0.05 0.95) = 0.14747 of 400 are 58.99.
+    synthetic, heldout = (
+        nearest(closer * [1.0] + (400 - closer) * [50.0]),
+        nearest([*map(float, range(1, 101))]),
+    )
+    found = memorisation.judge(synthetic, heldout, rng())
+    assert (found.close, found.copies, found.memorised) == (closer / 400, 0, memorised)
+
+
+@pytest.mark.parametrize(("copies", "memorised"), [(93, 0), (94, 1)])
+def test_copies_are_too_many_from_four_deviations_above_those_of_real_images(
+    copies: int, memorised: int
+) -> None:
+    # 0.1 + 4 sqrt((1/400 + 1/100) 0.1 0.9) = 0.23416 of 400 are 93.67; nothing is closer than a copy.
+    synthetic, heldout = nearest(copies * [0.0] + (400 - copies) * [50.0]), nearest(10 * [0.0] + 90 * [50.0])
+    found = memorisation.judge(synthetic, heldout, rng())
+    assert (found.close, found.copies, found.copies_real) == (0, copies / 400, 0.1)
+    assert found.memorised == memorised
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memorisation, "RESAMPLES", 150)  # as good for 60 intervals together
     # Both sides are the same distribution, so a twentieth is the truth. The share is p = 0.05 of n = 400
     # below a threshold that is itself measured on 400: its variance is 2 p (1 - p) / n.
     covered, widths = 0, []

@@ -6,6 +6,15 @@ import pytest
 import torch
 from conftest import GREY
 from torch import Tensor, nn
+from torch.nn.functional import (
+    batch_norm,
+    conv2d,
+    leaky_relu,
+    max_pool2d,
+    pixel_shuffle,
+    pixel_unshuffle,
+    relu,
+)
 
 from src.datasets.spec import ImageSpec
 from src.networks.classifier import ConvClassifier
@@ -21,6 +30,7 @@ SPECS = {
     "wide": ImageSpec(channels=3, height=20, width=36, classes=2),
     "odd": ImageSpec(channels=1, height=27, width=30, classes=5),
     "smallest": ImageSpec(channels=3, height=8, width=11, classes=3),
+    "one short": ImageSpec(channels=1, height=15, width=31, classes=4),  # of what three halvings divide
 }
 each_pair = pytest.mark.parametrize("name", PAIRS)
 each_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
@@ -209,6 +219,42 @@ def test_the_convolutional_pair_has_the_layers_that_it_says() -> None:
     assert count(discriminator) == 888 + 18_480 + 41_568 + 1_537 + 15_360
 
 
+def of(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
+    return [layer for layer in network.modules() if isinstance(layer, kind)]
+
+
+def normalised(x: Tensor, norm: nn.Module) -> Tensor:
+    """Batch normalisation and ReLU, with the statistics of this batch."""
+    return relu(batch_norm(x, None, None, norm.weight, norm.bias, training=True))
+
+
+def test_the_convolutional_generator_computes_what_it_says() -> None:
+    generator, _ = pair("conv")
+    latents, labels = drawn(5, 7), torch.arange(5)
+    first, norms = generator.layers[0], of(generator, nn.BatchNorm2d)
+    quarter, shuffled, half, last = of(generator, nn.Conv2d)
+    x = torch.cat([latents, generator.embedding.weight[labels]], dim=1) @ first.weight.T
+    x = normalised(x.view(5, 16, 7, 7), norms[0])
+    x = normalised(conv2d(x, quarter.weight, padding=1), norms[1])
+    x = normalised(pixel_shuffle(conv2d(x, shuffled.weight, padding=1), 2), norms[2])
+    x = normalised(conv2d(x, half.weight, padding=1), norms[3])
+    x = torch.tanh(pixel_shuffle(conv2d(x, last.weight, last.bias, padding=1), 2))
+    torch.testing.assert_close(generator(latents, labels), x, rtol=1e-4, atol=1e-5)
+
+
+def test_the_convolutional_discriminator_computes_what_it_says() -> None:
+    _, discriminator = pair("conv")
+    pictures, labels = drawn(5, 1, 28, 28), torch.arange(5)
+    x = pixel_unshuffle(pictures, 2)
+    for layer, stride in zip(of(discriminator, nn.Conv2d), (1, 2, 2), strict=True):
+        x = leaky_relu(conv2d(x, layer.weight, layer.bias, stride, padding=1), 0.2)
+    head = discriminator.head
+    expected = (x.flatten(1) * (head.score.weight + head.embedding.weight[labels])).sum(
+        dim=1
+    ) + head.score.bias
+    torch.testing.assert_close(discriminator(pictures, labels), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_the_convolutional_pair_grows_with_channels_classes_and_size() -> None:
     generator, discriminator = pair("conv", SPECS["wide"], latent=64, width=24)
     # Linear 128*48*5*9, norms and inner convolutions as above, 24*12*9+12, classes 2*64
@@ -226,6 +272,7 @@ def test_the_convolutional_pair_grows_with_channels_classes_and_size() -> None:
         ("wide", 3 * 5),  # 20 and 36 fold to 10 and 18, are halved to 5 and 9, and rounded up to 3 and 5
         ("odd", 4 * 4),  # 27 and 30: 14 and 15, 7 and 7, 4 and 4
         ("smallest", 1 * 2),  # 8 and 11: 4 and 6, 2 and 3, 1 and 2
+        ("one short", 2 * 4),  # 15 and 31: 8 and 16, 4 and 8, 2 and 4
     ],
 )
 def test_the_last_layer_sees_an_eighth_of_each_side(spec: str, places: int) -> None:
@@ -276,6 +323,21 @@ def test_the_classifier_has_the_layers_that_it_says() -> None:
     # 3*16*25, and 32 pixels leave 4*4 places of 64, and 7 classes
     expected = 1_200 + 4_608 + 18_432 + 224 + 131_200 + 903
     assert count(build(ConvClassifier, SPECS["small colour"], seed=0, width=16)) == expected
+
+
+def test_the_classifier_computes_what_it_says() -> None:
+    classifier = build(ConvClassifier, GREY, seed=0, width=4)
+    pictures = drawn(5, 1, 28, 28)
+    convolutions, norms, (last, head) = (
+        of(classifier, kind) for kind in (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
+    )
+    x = normalised(conv2d(pictures, convolutions[0].weight, stride=2, padding=2), norms[0])
+    for convolution, norm in zip(convolutions[1:], norms[1:], strict=True):
+        x = normalised(max_pool2d(conv2d(x, convolution.weight, padding=1), 2), norm)
+    features = relu(x.flatten(1) @ last.weight.T + last.bias)
+    torch.testing.assert_close(classifier.features(pictures), features, rtol=1e-4, atol=1e-5)
+    expected = features @ head.weight.T + head.bias
+    torch.testing.assert_close(classifier(pictures), expected, rtol=1e-4, atol=1e-5)
 
 
 @each_spec

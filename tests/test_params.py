@@ -16,22 +16,30 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src.core import params
+from src.core.settings import Params
 
 SHIPPED = yaml.safe_load((ROOT / "params.yaml").read_text())
 TABLE = ROOT / "src" / "datasets" / "table.yaml"
 PLACE = "a-place-to-fill"
+# Nothing here looks into the rows of these two, and short ones are read much faster.
+SHORT = SHIPPED | {part: {name: {"kind": "gan"} for name in SHIPPED[part]} for part in ("bases", "recipes")}
 
 
 def edited(key: str, text: str | None) -> str:
     """The shipped parameters with the text of one value replaced, added, or (with None) removed."""
-    everything = copy.deepcopy(SHIPPED)
-    *path, last = key.split(".")
-    place = functools.reduce(dict.__getitem__, path, everything)
+    everything = changed(key, PLACE)
     if text is None:
-        del place[last]
-    else:
-        place[last] = PLACE
+        *path, last = key.split(".")
+        del functools.reduce(dict.__getitem__, path, everything)[last]
     return yaml.safe_dump(everything, sort_keys=False).replace(PLACE, text or "")
+
+
+def changed(key: str, value: Any) -> dict[str, Any]:
+    """The shipped parameters with one value replaced or added."""
+    everything = copy.deepcopy(SHORT)
+    *path, last = key.split(".")
+    functools.reduce(dict.__getitem__, path, everything)[last] = value
+    return everything
 
 
 def read(tmp_path: Path, text: str) -> Any:
@@ -186,6 +194,46 @@ def test_a_wrong_value_is_refused(tmp_path: Path, key: str, text: str, message: 
     assert found == expected or (message.endswith("...") and found.startswith(expected[:-3]))
 
 
+RANGES = {
+    "from 0 to 2147483647": ["seed"],
+    "from 1 to 1000000000": ["validation", "generate.count", "generate.test_count", "finetune.min_steps"],
+    "from 20 to 1000000000": ["evaluate.images"],
+    "from 1 to 1024": ["threads"],
+    "from 1 to 65536": ["extractor.batch_size", "labeller.batch_size", "classifier.batch_size"],
+    "from 1 to 8192": ["extractor.width", "labeller.width", "classifier.width"],
+    "from 0 to 8": ["extractor.shift", "labeller.shift", "classifier.shift"],
+    "from 1 to 10000": ["watch.log_points"],
+    "from 1 to 1000": [
+        *("extractor.epochs", "labeller.epochs", "classifier.epochs", "watch.checks", "watch.patience"),
+        *("watch.neighbours", "evaluate.neighbours"),
+    ],
+    "from 100 to 1000000": ["watch.check_images"],
+    "from 0 to 1000000": ["verdict.max_missing_classes"],
+    "from 0 to 1000": ["verdict.max_fid_left"],
+    "from 0 to 100": ["verdict.max_class_kl"],
+    "from 0 to 10": ["verdict.min_diversity"],
+    "from 0 to 1": ["watch.class_share", "verdict.min_precision"],
+    "from 1 to 100": ["watch.grids"],
+    "from 2 to 100": ["pretrain.replicates", "finetune.replicates"],
+    "from 2 to 1000": ["evaluate.splits"],
+    "above 0 to 1": ["watch.retry_factor"],
+    "above 0 to 10": [
+        *("extractor.learning_rate", "labeller.learning_rate", "classifier.learning_rate"),
+        *("finetune.learning_rate", "generate.latent_scale"),
+    ],
+}
+
+
+def test_every_number_has_its_range() -> None:
+    found = {}
+    for key in LEAVES:
+        with pytest.raises(params.ConfigError) as error:
+            params.build(Params, changed(key, -1), "")
+        if " is -1; allowed: a number " in str(error.value):
+            found[key] = str(error.value).partition("a number ")[2]
+    assert found == {key: words for words, keys in RANGES.items() for key in keys}
+
+
 @pytest.mark.parametrize(
     ("labels", "key"),
     [("[10, '100']", "finetune.labels[1] is '100'"), ("[0, 10]", "finetune.labels[0] is 0")],
@@ -240,6 +288,12 @@ def test_a_value_that_stands_for_billions_is_shown_in_part(tmp_path: Path) -> No
     assert found.startswith("params.yaml: seed is [[")
     assert found.endswith("; allowed: a whole number")
     assert len(found) < 1000
+
+
+def test_of_a_long_text_no_more_is_shown_than_anyone_reads(tmp_path: Path) -> None:
+    assert f"device is '{498 * 'x'}'; allowed" in refusal(tmp_path, edited("device", 498 * "x"))
+    cut = refusal(tmp_path, edited("device", 499 * "x")).partition("; allowed")[0]
+    assert cut == f"params.yaml: device is '{247 * 'x'}...{248 * 'x'}'"
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:

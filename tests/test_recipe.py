@@ -69,8 +69,10 @@ def test_the_bases_give_each_row_what_it_does_not_say_itself() -> None:
     }
 
 
-def test_a_whole_number_serves_where_a_fraction_may_stand() -> None:
-    assert type(made("gan", weight_clip=1).weight_clip) is float
+@pytest.mark.parametrize("value", [1, 10_000])
+def test_a_whole_number_serves_where_a_fraction_may_stand(value: int) -> None:
+    found = made("gan", penalty_weight=value).penalty_weight
+    assert (type(found), found) == (float, value)
 
 
 def test_the_first_wrong_row_is_named() -> None:
@@ -113,6 +115,26 @@ def test_a_wrong_value_is_refused(name: str, key: str, value: Any, message: str)
         made(name, **{key: value})
     found, expected = str(error.value), f"params.yaml: recipes.{name}.{key} is {message}"
     assert found == expected or (message.endswith("...") and found.startswith(expected[:-3]))
+
+
+def test_every_number_has_its_range() -> None:
+    told = {key: refusal(dict(ROWS["gan"]) | {key: -1}) for key in KEYS}
+    assert {key: text.partition("a number ")[2] for key, text in told.items() if " a number " in text} == {
+        "penalty_weight": "from 0 to 10000",
+        "penalty_every": "from 1 to 1000",
+        "penalty_final": "above 0 to 1",
+        "weight_clip": "from 0 to 100",
+        "batch_size": "from 1 to 65536",
+        "images": "from 1 to 1000000000",
+        "critic_steps": "from 1 to 100",
+        "learning_rate": "above 0 to 10",
+        "beta1": "from 0 to 0.999999",
+        "beta2": "from 0 to 0.999999",
+        "decay_from": "from 0 to 1",
+        "ema": "from 0 to 0.999999",
+        "latent": "from 1 to 8192",
+        "width": "from 1 to 8192",
+    }
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -1,16 +1,18 @@
 """What is mended after a kill, what is only named, and that nothing is touched while anybody is at work."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
 
-from src.core import leftovers
+from src.core import experiments, leftovers
 from src.core.errors import PipelineError
 from stages import recover
 
@@ -55,13 +57,14 @@ def test_what_is_nobodys_is_removed_and_finished_work_stays(
     left += [".dvc/tmp/exps/standalone/tmpabc/params.yaml", ".dvc/tmp/exps/tmpdef/params.yaml"]
     left += [".dvc/tmp/exps/rwlock", ".dvc/tmp/exps/run/workspace/workspace.json", ".dvc/tmp/repro.dat"]
     left += [".dvc/tmp/exps/standalone/run/0a1b/0a1b.json"]
+    left += ["models/.labeller.0a1b.part/.labeller.json.2c3d.part"]  # one in the other
     stays = ["models/generator.safetensors", ".dvc/tmp/exps/run/info.json", "data/raw/part", ".hidden.part"]
     stays += [".dvc/tmp/exps/standalone/run/2c3d/2c3d.run"]  # of a run that ended well
     for path in map(Path, [*left, *stays]):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{ cut of")
     lines = said()
-    assert len(lines) == 9
+    assert len(lines) == 10
     assert all(line.startswith("removed ") for line in lines)
     assert not any(Path(path).exists() for path in left)
     assert not Path("data/.synthetic.0a1b.part").exists()
@@ -149,6 +152,14 @@ def test_a_killed_experiments_head_gets_its_branch_back_and_nothing_says_that_it
     kept = ["refs/exps/01/23/killed"] if committed else []
     assert git("for-each-ref", "--format=%(refname)", "refs/exps").split() == [*kept, f"{EXEC}HEAD"]
     assert said() == lines[-1:]
+
+
+def test_in_the_only_work_tree_head_gets_its_branch_back_without_a_record_too(
+    project: Path, said: Callable[[], list[str]]
+) -> None:
+    killed(committed=False)
+    shutil.rmtree(".dvc/tmp/exps/run/workspace")
+    assert said()[0] == "HEAD was detached: it is main again, files as they are"
 
 
 def named(branch: str) -> list[str]:
@@ -357,3 +368,34 @@ def test_outside_a_project_it_says_where_to_go(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(PipelineError, match="run this from the project's top folder"):
         recover.main([])
     assert not os.listdir(tmp_path)
+
+
+def test_tasks_of_the_queue_fail_without_a_signal_to_anybody(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    entries = [
+        SimpleNamespace(stash_rev="0123456789", name=None),
+        SimpleNamespace(stash_rev="b", name="mine"),
+    ]
+    queue = SimpleNamespace(
+        iter_active=lambda: iter(entries),
+        proc={"b": SimpleNamespace(returncode=None)},
+        stash_failed=lambda entry: done.append(f"kept {entry.stash_rev}"),
+        kill=lambda names: done.append(f"failed {names} {queue.proc['b'].returncode}"),
+        get_infofile_path=lambda name: f"{name}.run",
+    )
+    repo = SimpleNamespace(experiments=SimpleNamespace(celery_queue=queue))
+    monkeypatch.setattr("dvc.repo.Repo", lambda: nullcontext(repo))
+    Path("b.run").touch()  # the other one has none
+    assert list(experiments.fail_tasks()) == []  # the queue has never run
+    assert not done
+    message = Path(".dvc/tmp/exps/celery/broker/processed/1.celery.msg")
+    message.parent.mkdir(parents=True)
+    message.touch()
+    words = "was killed in the queue, and is Failed now; to drop it: dvc queue remove"
+    assert list(experiments.fail_tasks()) == [f"{name} {words} {name}" for name in ("0123456", "mine")]
+    assert done == [
+        *("kept 0123456789", "failed ['0123456789'] None", "kept b", "failed ['b'] -15"),
+    ]
+    assert not Path("b.run").exists()

@@ -1,5 +1,6 @@
 """The two moves: what the discriminator's step minimises and reports, and what the generator is told."""
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -90,9 +91,13 @@ def test_each_step_moves_the_weights_and_nothing_random(player: Player) -> None:
 
 
 def test_weights_are_clipped_after_the_step(player: Player) -> None:
+    twin = copy.deepcopy(player)
     criticised(player, clip=0.02)
-    largest = [w.abs().max().item() for w in weights(player.network)]
-    assert max(largest) == pytest.approx(0.02)
+    criticised(twin, clip=0.0)
+    clipped, free = (torch.cat([w.flatten() for w in weights(one.network)]) for one in (player, twin))
+    assert torch.equal(clipped, free.clamp(-0.02, 0.02))
+    inside = free.abs() < 0.02
+    assert 0 < inside.sum() < (free < 0).sum() < len(free)  # some within, some beyond each end
 
 
 def test_a_clip_of_zero_clips_nothing(player: Player) -> None:

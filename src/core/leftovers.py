@@ -34,6 +34,8 @@ def mend() -> Iterator[str]:
             lock.unlink()
             yield f"removed {lock}: it says who uses which file, and nobody does"
     for path in sorted(path for part in PARTS for path in Path(part).rglob(".*.part")):
+        if not os.path.lexists(path):
+            continue  # it went with the folder that it lay in
         if back := files.restore(path):
             yield f"{back} is back: it had made room for a new one, which never came"
         else:
