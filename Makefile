@@ -30,7 +30,7 @@ repro: repository $(VENV)/.requirements ## run the whole pipeline (`dvc repro`) 
 test: repository $(VENV)/.requirements ## run the whole test suite, on two cores
 	$(PY) -m pytest -n 2 --dist loadfile
 
-test-quick: $(VENV)/.requirements ## the tests that start no pipeline, for the inner loop
+test-quick: $(VENV)/.requirements ## the tests that take under a minute together, for the inner loop
 	$(PY) -m pytest -n 2 --dist loadfile -m "not smoke and not faults and not slow"
 
 test-faults: $(VENV)/.requirements ## of these, only what breaks the pipeline while it runs; prints how often it was killed

@@ -27,6 +27,8 @@ from benchmarks.rate import training
 from src.core import params, stage
 from src.gan import games
 
+EPOCH = 50_000  # images
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs both loops in turn and prints each time, and the ratio."""
@@ -56,7 +58,7 @@ def document(data: Path) -> float:
 
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
     everything = datasets.MNIST(str(data), train=True, transform=transform)
-    subset = torch.utils.data.Subset(everything, range(50_000))
+    subset = torch.utils.data.Subset(everything, range(EPOCH))
     loader = torch.utils.data.DataLoader(subset, batch_size=100, shuffle=True, num_workers=2)
     generator = nn.Sequential(
         *(nn.Linear(100, 128), nn.ReLU(), nn.Linear(128, 256), nn.ReLU()),
@@ -89,7 +91,7 @@ def document(data: Path) -> float:
 def ours(data: Path) -> float:
     """Seconds for an epoch of recipes.source in src/gan/loop.py, as stages.train_gan calls it."""
     settings = replace(params.read(), device="cpu")
-    recipe = replace(games.recipe(settings.recipes["source"], "recipes.source"), images=50_000)
+    recipe = replace(games.recipe(settings.recipes["source"], "recipes.source"), images=EPOCH)
     reports = training(settings, recipe, reports=1, data=data)
     start = time.perf_counter()
     for _ in reports:

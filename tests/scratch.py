@@ -1,13 +1,15 @@
 """A scratch clone of the work tree on a tiny data set, driven through DVC as a user drives it."""
 
+import fcntl
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,8 @@ class Clone:
         names = {"NAME": "tester", "EMAIL": "tester@example.invalid"}
         git = {f"GIT_{who}_{key}": value for who in ("AUTHOR", "COMMITTER") for key, value in names.items()}
         self.env = os.environ | git | {"DATASET_FOLDER": str(data), "DVC_NO_ANALYTICS": "1"}
+        # Two tests at a time on two cores: a thread that waits for work is not to keep a core busy.
+        self.env["OMP_WAIT_POLICY"] = "PASSIVE"
         self.env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
     def run(self, *command: str, ok: bool = True) -> str:
@@ -71,6 +75,19 @@ class Clone:
         )
         assert (result.returncode == 0) == ok, f"{command}\n{result.stdout}\n{result.stderr}"
         return result.stdout + result.stderr
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """A command in a session of its own, of which it is the leader."""
+        return subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            **self.user,
+        )
 
     def metrics(self, name: str) -> dict[str, float]:
         return json.loads((self.path / "metrics" / f"{name}.json").read_text())
@@ -91,8 +108,33 @@ class Clone:
         self.run("git", "checkout", "-q", ".")
         self.run("dvc", "checkout")
 
-    def locked(self) -> dict[str, object]:
+    def locked(self) -> dict[str, Any]:
         return yaml.safe_load((self.path / "dvc.lock").read_text())["stages"]
+
+    def results(self) -> dict[str, dict[str, str]]:
+        """The hashes of all that each stage wrote, as DVC recorded them."""
+        return {
+            stage: {out["path"]: out["md5"] for out in locked["outs"]}
+            for stage, locked in self.locked().items()
+        }
+
+    def at_work(self) -> dict[int, str]:
+        """Stages that run in the clone or in a workspace of its experiments: process and name. Linux only."""
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (process / "cmdline").read_bytes().decode().split("\0")
+                here = (process / "cwd").resolve().is_relative_to(self.path.resolve())
+                if words[1:2] == ["-m"] and here:
+                    found[int(process.name)] = words[2].removeprefix("stages.")
+        return found
+
+    def settle(self) -> None:
+        """Waits until no stage is at work any more, as each ends with its dvc."""
+        deadline = time.monotonic() + 30
+        while busy := self.at_work():
+            assert time.monotonic() < deadline, busy
+            time.sleep(0.05)
 
 
 def ran(output: str) -> set[str]:
@@ -112,8 +154,20 @@ def set_values(path: Path, values: Mapping[str, object]) -> None:
             section[name] = value
 
 
-def make(base: Path) -> Clone:
-    """A clone whose params and data set are tiny, with one finished, committed run."""
+def once(folder: Path, fill: Callable[[Path], None]) -> Path:
+    """A folder that the first of pytest's workers fills and the others find."""
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            part = folder.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)  # of a worker that failed
+            fill(part)
+            part.rename(folder)
+    return folder
+
+
+def make(base: Path) -> None:
+    """A tiny data set in base/data; a clone with tiny params in base/clone, in which nothing has run."""
     write_set(base / "data", 400, 100)
     tracked = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -143,7 +197,26 @@ def make(base: Path) -> Clone:
     clone.run("git", "init", "-q", "-b", "main")
     clone.run("git", "add", "-A")
     clone.run("git", "commit", "-qm", "tiny")
+
+
+def copy(clone: Clone, path: Path) -> Clone:
+    """A clone with all that has run in it, in another place."""
+    shutil.copytree(clone.path, path, symlinks=True)
+    return Clone(path, Path(clone.env["DATASET_FOLDER"]))
+
+
+def finish(clone: Clone) -> None:
+    """Runs the pipeline and commits what comes of it."""
     assert ran(clone.run("dvc", "repro")) == set(STAGES)
     clone.run("git", "add", "-A")
     clone.run("git", "commit", "-qm", "run")
-    return clone
+
+
+def another(clone: Clone, path: Path) -> Clone:
+    """A clone of the clone that nothing has run in, and whose stages write a checkpoint before each step."""
+    clone.run("git", "clone", "-q", str(clone.path), str(path))
+    module = path / "src/core/checkpoint.py"
+    code = module.read_text()
+    assert code.count("SECONDS = 20.0") == 1
+    module.write_text(code.replace("SECONDS = 20.0", "SECONDS = 0.0"))
+    return Clone(path, Path(clone.env["DATASET_FOLDER"]))

@@ -21,12 +21,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from src.classifiers import supervised
-from src.core import checkpoint, params
+from src.core import checkpoint, files, params
 from src.core.checkpoint import Checkpoint
 from src.core.settings import Supervised
 from src.datasets import labelled
 from src.datasets.labelled import Labelled
 from src.gan import games, losses, watch
+from src.gan.loop import Progress
 from src.gan.recipe import Recipe
 from src.gan.run import Run
 from src.networks.classifier import ConvClassifier
@@ -116,6 +117,25 @@ def test_of_a_finished_piece_of_work_the_weights_are_kept(tmp_path: Path) -> Non
     assert not torch.equal(other.weight, network.weight)
 
 
+def test_an_older_checkpoint_that_somebody_has_removed_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Cut(tmp_path, 4)
+    kept.track("work", network=torch.nn.Linear(2, 3))
+    kept.pause()
+    kept.pause()
+    write = files.write_bytes
+
+    def meanwhile(path: Path, data: bytes) -> None:
+        write(path, data)
+        for number in (1, 2):
+            next(tmp_path.glob(f"00000{number}-*")).unlink()
+
+    monkeypatch.setattr(files, "write_bytes", meanwhile)
+    kept.pause()
+    assert [path.name[:6] for path in tmp_path.iterdir()] == ["000003"]
+
+
 # The adversarial loop
 
 
@@ -192,22 +212,29 @@ def test_a_gan_run_cut_off_after_each_step_ends_with_the_same_bytes(
 
 
 @pytest.mark.usefixtures("cheap_checks")
-def test_work_that_is_lost_is_done_again_to_the_same_bytes(data: Labelled, tmp_path: Path) -> None:
-    class Rare(Cut):
-        def pause(self) -> None:  # as every checkpoint is: older than the moment of the cut
-            if self.left % 3 == 0:
-                super().pause()
-            else:
-                self.left -= 1
-
+def test_a_cut_costs_the_steps_since_the_last_checkpoint_and_these_end_with_the_same_bytes(
+    data: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = gan_run(recipe("rpgan"), data, Checkpoint(None), reports=2)
-    rare = iter([7, 5, 4, 100])
-    for number, steps in enumerate(rare):
-        try:
-            parts = gan_run(recipe("rpgan"), data, Rare(tmp_path, steps), reports=2)
-        except CutError:
-            assert number < 3
-    assert parts == whole
+    taken: list[int] = []
+    now, add = 0.0, Progress.add
+
+    def slow(progress: Progress, step: int, values: Any) -> None:
+        nonlocal now
+        now += 8.0  # seconds a step: checkpoints come after three
+        taken.append(step)
+        if len(taken) in (5, 10):
+            raise CutError
+        add(progress, step, values)
+
+    monkeypatch.setattr(Progress, "add", slow)
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
+    for _ in range(2):
+        with pytest.raises(CutError):
+            gan_run(recipe("rpgan"), data, Checkpoint(tmp_path), reports=2)
+    assert gan_run(recipe("rpgan"), data, Checkpoint(tmp_path), reports=2) == whole
+    # In the middle of steps 5 and 8; the checkpoints before them are of steps 3 and 6.
+    assert taken == [*range(1, 6), *range(4, 9), *range(7, 13)]
 
 
 @pytest.mark.usefixtures("cheap_checks")
@@ -485,16 +512,24 @@ class Waiter(threading.Thread):
 
 
 @pytest.fixture
-def waited(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Any:
-    """Waits until so many wait for the one process that works; returns the folder."""
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is said, line by line. (What one thread prints, another's `capsys.readouterr` may lose.)"""
+    lines: list[str] = []
+    monkeypatch.setattr(checkpoint, "_say", lines.append)
     monkeypatch.setattr(checkpoint, "POLL", 0.01)
+    return lines
+
+
+@pytest.fixture
+def waited(here: Path, heard: list[str]) -> Any:
+    """Waits until so many wait for the one process that works; returns the folder."""
+    waiting = (
+        f"stage: process {os.getpid()} on {socket.gethostname()} does the same work; waiting for its result"
+    )
 
     def until(count: int = 1) -> Path:
-        said = ""
-        while said.count("does the same work; waiting for its result") < count:
-            said += capsys.readouterr().err
+        while heard.count(waiting) < count:
             time.sleep(0.01)
-        assert f"stage: process {os.getpid()} on {socket.gethostname()} does" in said
         (folder,) = (here / ".checkpoints/stage").iterdir()
         while not checkpoint._awaited(folder):  # said a moment before it is so
             time.sleep(0.01)
@@ -508,9 +543,9 @@ def test_a_second_process_waits_and_takes_over_what_the_first_has_done(
     here: Path,
     data: Labelled,
     waited: Any,
+    heard: list[str],
     count: int,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     steps = []
 
@@ -525,7 +560,7 @@ def test_a_second_process_waits_and_takes_over_what_the_first_has_done(
         first = classifiers(data, kept)
     assert [waiter.result() for waiter in waiters] == [(True, first)] * count
     assert set(steps) == {threading.current_thread()}
-    assert f"stage: taking over the work of process {os.getpid()} on" in capsys.readouterr().err
+    assert f"stage: taking over the work of process {os.getpid()} on" in "".join(heard)
     assert not folder.exists()  # the last one has removed it
 
 
@@ -588,19 +623,17 @@ def test_a_disk_that_is_full_at_the_end_fails_nobody(
 
 
 def test_a_disk_without_room_for_the_holders_name_locks_all_the_same(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, heard: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "POLL", 0.01)
     monkeypatch.setattr(os, "pwrite", full)
     with opened(here, SETTINGS):
         second = Waiter(here, lambda _: None)
-        said = ""
-        while not said:
-            said = capsys.readouterr().err
-        assert said == "stage: another process does the same work; waiting for its result\n"
+        while not heard:
+            time.sleep(0.01)
+        assert heard == ["stage: another process does the same work; waiting for its result"]
         assert second.is_alive()
     second.result()
 

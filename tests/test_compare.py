@@ -221,6 +221,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Params:
     """Parameters with one small recipe under two names, in a folder with 50 images to train on."""
     write_set(tmp_path / "data/raw", 60, 10)
     monkeypatch.chdir(tmp_path)
+    for module, name, value in ((rate, "WARM_UP", 4), (rate, "TIMED", 16), (epoch, "EPOCH", 200)):
+        monkeypatch.setattr(module, name, value)
     small = {"latent": 3, "width": 4, "batch_size": 10, "images": 10, "conditional": False}
     row = {**PARAMS.recipes["source"], **small}
     return replace(PARAMS, recipes={"tiny": row, "source": row}, threads=1, validation=10)

@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 import torch
 from conftest import GREY, ROOT, write_set
+from matplotlib.figure import Figure
 from PIL import Image
 
 from src.classifiers import supervised
@@ -24,9 +25,12 @@ from src.datasets.spec import write_spec
 from src.networks import weights
 from src.networks.classifier import ConvClassifier
 from src.networks.network import build
+from src.report import plots
 from src.report.comparability import require_comparable
+from src.scores import frechet
 from stages import audit, evaluate
 
+SIDE_BY_SIDE = plots.side_by_side
 QUICK = Supervised(width=4, epochs=3, batch_size=50, learning_rate=0.01, shift=0)
 
 
@@ -35,7 +39,11 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder with real images, another set, and two networks trained on the real ones."""
     folder = tmp_path_factory.mktemp("workshop")
     text = (ROOT / "params.yaml").read_text()
-    for old, new in (("  images: 10000 ", "  images: 100 "), ("validation: 10000 ", "validation: 100 ")):
+    for old, new in {
+        "  images: 10000 ": "  images: 100 ",
+        "validation: 10000 ": "validation: 100 ",
+        "threads: 2 ": "threads: 1 ",
+    }.items():
         assert text.count(f"\n{old}") == 1
         text = text.replace(f"\n{old}", f"\n{new}")
     (folder / "params.yaml").write_text(text)
@@ -55,6 +63,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _there(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workshop)
+    # These two take most of the time, and have tests of their own.
+    monkeypatch.setattr(frechet, "POINTS", 3)
+    monkeypatch.setattr(plots, "side_by_side", lambda *_: Figure(figsize=(1, 1)))
 
 
 def score(*arguments: str, output: Path) -> dict[str, dict[str, float]]:
@@ -129,7 +140,8 @@ def test_folders_of_png_files_are_scored_with_and_without_labels(tmp_path: Path)
     assert [row["label"] for row in rows] == [row["extractor"] for row in rows]
 
 
-def test_the_same_images_score_the_same_twice(tmp_path: Path) -> None:
+def test_the_same_images_score_the_same_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plots, "side_by_side", SIDE_BY_SIDE)
     for name in ("1", "2"):
         score("--real", "data/raw", "--synthetic", "fake", output=tmp_path / name)
     for path in (tmp_path / "1").iterdir():

@@ -1,140 +1,26 @@
-"""The real pipeline is killed, starved and disturbed while it runs, and ends with the same bytes."""
+"""The real pipeline on a full disk, twice at once, in another place, on damaged files, and recovered."""
 
 import os
-import random
 import re
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import yaml
-from scratch import STAGES, Clone, ran
+from scratch import STAGES, Clone, another, copy, ran
 
 from src.core import files, leftovers
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.skipif(sys.platform != "linux", reason="finds the processes to kill in /proc"),
+    pytest.mark.skipif(sys.platform != "linux", reason="finds the processes of a clone in /proc"),
 ]
-
-KILLS = 24
-
-
-def results(clone: Clone) -> dict[str, dict[str, str]]:
-    """The hashes of all that each stage wrote, as DVC recorded them."""
-    return {
-        stage: {out["path"]: out["md5"] for out in locked["outs"]} for stage, locked in clone.locked().items()
-    }
-
-
-def another(clone: Clone, path: Path) -> Clone:
-    """A clone of the clone that nothing has run in yet, and whose stages write checkpoints often."""
-    clone.run("git", "clone", "-q", str(clone.path), str(path))
-    (path / "dvc.lock").unlink()
-    shutil.rmtree(path / "metrics")
-    module = path / "src/core/checkpoint.py"
-    code = module.read_text()
-    assert code.count("SECONDS = 20.0") == 1
-    module.write_text(code.replace("SECONDS = 20.0", "SECONDS = 0.2"))
-    return Clone(path, Path(clone.env["DATASET_FOLDER"]))
-
-
-def forget(clone: Clone) -> None:
-    """Takes back that anything has ever run."""
-    (clone.path / "dvc.lock").unlink()
-    for folder in (".dvc/cache", "data/raw", "data/synthetic", "models", "results", "metrics"):
-        shutil.rmtree(clone.path / folder)
-
-
-def start(clone: Clone, command: Sequence[str] = ("dvc", "repro")) -> subprocess.Popen[str]:
-    """A command in a session of its own."""
-    return subprocess.Popen(
-        command,
-        cwd=clone.path,
-        env=clone.env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def stages_of(clone: Clone) -> dict[int, str]:
-    """Running stages of a clone: process and name."""
-    found = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            command = (process / "cmdline").read_bytes().decode().split("\0")
-            if command[1:2] == ["-m"] and (process / "cwd").resolve() == clone.path.resolve():
-                found[int(process.name)] = command[2].removeprefix("stages.")
-    return found
-
-
-def strike(
-    clone: Clone, running: subprocess.Popen[str], rng: random.Random, spared: str | None
-) -> str | None:
-    """Kills DVC, its stage or both at a random moment; says what was at work, None if all had ended."""
-    deadline = time.monotonic() + 60
-    while running.poll() is None and time.monotonic() < deadline:
-        if set(stages_of(clone).values()) - {spared}:
-            break
-        time.sleep(0.05)
-    with suppress(subprocess.TimeoutExpired):
-        running.wait(timeout=rng.uniform(0, 4))
-    at_work = stages_of(clone)
-    if running.poll() is not None:
-        return None
-    who = rng.choice(["dvc", "stage", "all"])
-    with suppress(ProcessLookupError):  # ended just now
-        if who == "stage" and at_work:
-            os.kill(next(iter(at_work)), signal.SIGKILL)
-        elif who == "all":
-            os.killpg(running.pid, signal.SIGKILL)
-        else:
-            running.kill()
-    return next(iter(at_work.values()), "dvc")
-
-
-def test_killed_at_any_moment_it_ends_with_the_same_bytes(clone: Clone, tmp_path: Path) -> None:
-    victim = another(clone, tmp_path / "Zufälle und Leerzeichen")
-    rng, resumed, whole = random.Random(0), 0, 0
-    hit: list[str] = []
-    while True:
-        running = start(victim)
-        kill = len(hit) < KILLS
-        if kill:
-            # Mostly another stage than the last time, so that all get their turn.
-            struck = strike(victim, running, rng, hit[-1] if hit and rng.random() < 0.8 else None)
-            hit += [struck] if struck else []
-        said = running.communicate()[0]
-        resumed += said.count("resuming where it was cut off")
-        assert "Traceback" not in said, said
-        deadline = time.monotonic() + 30
-        while stages_of(victim):  # they end with dvc
-            assert time.monotonic() < deadline, stages_of(victim)
-            time.sleep(0.05)
-        if "Unable to read RWLock-file" in said:  # see docs/recovery.md
-            (victim.path / ".dvc/tmp/rwlock").unlink()
-        elif running.returncode == 0:
-            assert results(victim) == results(clone)
-            whole += 1
-            if not kill:
-                break
-            forget(victim)  # all finished before there were enough kills: once more from the start
-        else:
-            assert kill, said
-    print(f"killed {KILLS} times in {whole} runs: {dict(Counter(hit))}; {resumed} times from a checkpoint")
-    assert len(set(hit)) > 5
-    assert not list((victim.path / ".checkpoints").rglob("*.safetensors"))
 
 
 @pytest.fixture
@@ -162,62 +48,87 @@ def remount(disk: Path, how: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
 
 
-def test_on_a_disk_that_is_full_or_read_only_each_stage_says_so_and_keeps_what_was_there(
-    clone: Clone, small_disk: Path
-) -> None:
-    victim = another(clone, small_disk / "clone")
-    victim.run("dvc", "repro")
-    before = results(victim)
-    assert before == results(clone)
-    victim.env["TMPDIR"] = str(small_disk)
-    commands = {
-        name: stage["cmd"]
-        for name, stage in yaml.safe_load((victim.path / "dvc.yaml").read_text())["stages"].items()
+# Starts as a stage does, but once for all of them, since that takes seconds, and tells each one's exit code.
+EACH = """
+import importlib, os, sys
+import yaml
+from src.core import checkpoint, machine, stage
+
+checkpoint.SECONDS = 0.0
+machine.set_up("cpu", 1)
+with open("dvc.yaml") as file:
+    commands = {name: row["cmd"].split() for name, row in yaml.safe_load(file)["stages"].items()}
+commands["download"][-1] = "data/new"  # it writes nothing where the right bytes are already
+mains = {words[2]: importlib.import_module(words[2]).main for words in commands.values()}
+for name in commands:
+    if (child := os.fork()) == 0:
+        sys.argv = commands[name][2:]
+        stage.run(mains[sys.argv[0]])
+        sys.exit()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(f"\\nended: {name} {code}", file=sys.stderr, flush=True)
+"""
+
+
+def said_by_each(victim: Clone) -> dict[str, str]:
+    """What stages say that are all to fail."""
+    said = victim.run("python", "-c", EACH)
+    *parts, rest = re.split(r"^ended: (\w+) 1$", said, flags=re.MULTILINE)
+    assert not rest.strip()
+    return dict(zip(parts[1::2], parts[::2], strict=True))
+
+
+def on_disk(victim: Clone) -> dict[str, str]:
+    """All files of a clone but DVC's, git's, Python's and those that lock a checkpoint."""
+    apart = {".dvc", ".git", "__pycache__"}
+    return {
+        str(path.relative_to(victim.path)): files.sha256(path)
+        for path in victim.path.rglob("*")
+        if path.is_file() and not apart & set(path.parts) and path.name not in ("lock", "waiting")
     }
-    assert set(commands) == set(STAGES)
-    for name, command in commands.items():
-        if name == "download":  # writes nothing where the right bytes are already
-            shutil.rmtree(victim.path / "data/raw")
+
+
+@pytest.mark.parametrize("fault", ["full", "read-only"])
+def test_on_a_disk_that_is_full_or_read_only_each_stage_says_so_and_keeps_what_was_there(
+    finished: Clone, small_disk: Path, fault: str
+) -> None:
+    victim = copy(finished, small_disk / "clone")
+    victim.env["TMPDIR"] = str(small_disk)
+    before = on_disk(victim)
+    if fault == "full":
         ballast = fill(small_disk)
-        full = victim.run(*shlex.split(command), ok=False)
+        said = said_by_each(victim)
         ballast.unlink()
+    else:
         remount(small_disk, "ro")
-        closed = victim.run(*shlex.split(command), ok=False)
+        said = said_by_each(victim)
         remount(small_disk, "rw")
-        assert re.search(r"error: No space left on device: \S.*free some disk space", full), (name, full)
-        assert re.search(r"error: Read-only file system: \S.*work in a folder that", closed), (name, closed)
-        assert "Traceback" not in full + closed, (name, full, closed)
-        victim.run("dvc", "checkout", "data/raw")
-        assert "up to date" in victim.run("dvc", "status"), name
+    line = {
+        "full": r"error: No space left on device: \S.*free some disk space",
+        "read-only": r"error: Read-only file system: \S.*work in a folder that",
+    }[fault]
+    assert said.keys() == set(STAGES)
+    for name, words in said.items():
+        assert re.search(line, words), (name, words)
+        assert "Traceback" not in words, (name, words)
+    assert on_disk(victim) == before
+    assert "up to date" in victim.run("dvc", "status")
     assert ran(victim.run("dvc", "repro")) == set()
-    assert results(victim) == before
-
-
-def test_of_two_at_once_one_waits_or_says_that_it_can_not(clone: Clone, tmp_path: Path) -> None:
-    victim = another(clone, tmp_path / "clone")
-    both = [start(victim), start(victim)]
-    said = [running.communicate()[0] for running in both]
-    assert any(running.returncode == 0 for running in both), said
-    for running, words in zip(both, said, strict=True):
-        assert "Traceback" not in words
-        assert running.returncode == 0 or re.search("Unable to acquire lock|is busy", words), words
-    assert "up to date" in victim.run("dvc", "repro")
-    assert results(victim) == results(clone)
+    assert victim.results() == finished.results()
 
 
 def test_outputs_taken_away_and_files_damaged_are_noticed_and_made_again(
-    clone: Clone, tmp_path: Path
+    finished: Clone, tmp_path: Path
 ) -> None:
-    victim = another(clone, tmp_path / "clone")
-    victim.run("dvc", "repro")
-    before = results(victim)
+    victim = copy(finished, tmp_path / "clone")
+    before = victim.results()
     shutil.rmtree(victim.path / "data/synthetic")
     (victim.path / "models/generator.safetensors").unlink()  # a link into DVC's cache, perhaps
     (victim.path / "models/generator.safetensors").write_bytes(b"")
     quality = victim.path / "metrics/quality.json"
     quality.write_text(quality.read_text()[:40])
     victim.run("dvc", "repro")
-    assert results(victim) == before
+    assert victim.results() == before
     assert files.read_json(quality)["fid"] > 0
     # The clock set back, or forward: times of files decide nothing.
     for number, path in enumerate(sorted(path for path in victim.path.rglob("*") if path.is_file())):
@@ -227,12 +138,11 @@ def test_outputs_taken_away_and_files_damaged_are_noticed_and_made_again(
 
 
 @pytest.mark.parametrize("aside", [False, True], ids=["workspace", "temp"])
-def test_recover_mends_what_a_killed_experiment_leaves(clone: Clone, tmp_path: Path, aside: bool) -> None:
-    victim = another(clone, tmp_path / "clone")
+def test_recover_mends_what_a_killed_experiment_leaves(unrun: Clone, tmp_path: Path, aside: bool) -> None:
+    victim = another(unrun, tmp_path / "clone")
     workspaces = victim.path / ".dvc/tmp/exps/standalone"
-    command = ["dvc", "exp", "run", "-S", "seed=1", *(["--temp"] if aside else [])]
-    running = start(victim, command)
-    while not (list(workspaces.glob("tmp*/models")) if aside else stages_of(victim)):
+    running = victim.start("dvc", "exp", "run", "-S", "seed=1", *(["--temp"] if aside else []))
+    while not victim.at_work():
         assert running.poll() is None, running.communicate()
         time.sleep(0.05)
     refused = victim.run("python", "-m", "stages.recover", ok=False)
@@ -241,7 +151,7 @@ def test_recover_mends_what_a_killed_experiment_leaves(clone: Clone, tmp_path: P
     running.communicate()
     head = victim.run("git", "branch", "--show-current").strip()
     assert (head, bool(list(workspaces.glob("tmp*")))) == (("main", True) if aside else ("", False))
-    time.sleep(1)  # the stage ends with its dvc
+    victim.settle()
     said = victim.run("python", "-m", "stages.recover")
     assert ("an experiment's workspace" if aside else "HEAD was detached: it is main again") in said
     assert (f"to drop that and what the run has changed: {leftovers.DROP}" in said) != aside
@@ -253,7 +163,7 @@ def test_recover_mends_what_a_killed_experiment_leaves(clone: Clone, tmp_path: P
     assert not re.search("removed|HEAD|params.yaml", again), again
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ordinary() -> Iterator[tuple[Path, int | None]]:
     """A folder of an ordinary user, and that user's number where it is not the tests' own."""
     user = 65534 if os.geteuid() == 0 else None
@@ -262,19 +172,21 @@ def ordinary() -> Iterator[tuple[Path, int | None]]:
         Path(folder).chmod(0o755)
         if user:
             try:
-                subprocess.run([sys.executable, "-c", "import torch"], user=user, check=True)
+                subprocess.run([sys.executable, "-c", "import yaml"], user=user, check=True)
             except (OSError, subprocess.CalledProcessError):
-                pytest.skip("another user can't get at this Python environment")
+                user = None  # who can't get at this Python environment
         yield Path(folder), user
 
 
-def test_an_ordinary_user_in_another_place_language_and_time_zone_gets_the_same_bytes(
-    clone: Clone, ordinary: tuple[Path, int | None]
-) -> None:
+Runs = tuple[Clone, list[tuple[int, str]]]  # the clone, and each one's exit code and words
+
+
+@pytest.fixture(scope="module")
+def both(finished: Clone, ordinary: tuple[Path, int | None]) -> Runs:
+    """A finished clone, an ordinary user's in another place, language and time zone; two run it again."""
     folder, user = ordinary
-    path = folder / "Übung mit Leerzeichen"
-    shutil.copytree(clone.env["DATASET_FOLDER"], folder / "data")
-    another(clone, path)
+    shutil.copytree(finished.env["DATASET_FOLDER"], folder / "data")
+    path = copy(finished, folder / "Übung mit Leerzeichen").path
     (folder / "home").mkdir()
     if user:
         for part in (folder, *folder.rglob("*")):
@@ -282,7 +194,28 @@ def test_an_ordinary_user_in_another_place_language_and_time_zone_gets_the_same_
     theirs = Clone(path, folder / "data", user)
     theirs.env |= {"HOME": str(folder / "home"), "LC_ALL": "C", "TZ": "Pacific/Kiritimati"}
     theirs.env |= {"PYTHONHASHSEED": "12345", "OMP_NUM_THREADS": "1"}
-    assert ran(theirs.run("dvc", "repro")) == set(STAGES)
-    assert results(theirs) == results(clone)
-    if user:
-        assert {part.stat().st_uid for part in (path / "models").iterdir()} == {user}
+    started = [theirs.start("dvc", "repro", "--force") for _ in range(2)]
+    said = [running.communicate()[0] for running in started]
+    return theirs, [(running.returncode, words) for running, words in zip(started, said, strict=True)]
+
+
+def test_of_two_at_once_one_waits_or_says_that_it_can_not(both: Runs) -> None:
+    _, runs = both
+    assert any(code == 0 for code, _ in runs), runs
+    for code, words in runs:
+        assert "Traceback" not in words
+        assert code == 0 or re.search("Unable to acquire lock|is busy", words), words
+
+
+def test_an_ordinary_user_in_another_place_language_and_time_zone_gets_the_same_bytes(
+    both: Runs, finished: Clone
+) -> None:
+    theirs, runs = both
+    assert ran("".join(words for _, words in runs)) == set(STAGES)
+    assert "up to date" in theirs.run("dvc", "repro")
+    assert theirs.locked() == finished.locked()
+    if theirs.user:
+        owners = {part.stat().st_uid for part in (theirs.path / "models").iterdir()}
+        assert owners == {theirs.user["user"]}
+    elif os.geteuid() == 0:
+        pytest.skip("the same bytes, but made by root: another user can't get at this Python environment")

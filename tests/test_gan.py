@@ -391,7 +391,7 @@ def test_the_first_weights_depend_on_the_seed_too(data: Labelled) -> None:
 
 
 def check_real_steps(recipe: GanRecipe, spec: ImageSpec, data: Labelled) -> None:
-    recipe = dataclasses.replace(recipe, images=4 * recipe.critic_steps * recipe.batch_size)
+    recipe = dataclasses.replace(recipe, batch_size=20, images=4 * recipe.critic_steps * 20)
     game = games.start(recipe, spec, data, seed=0)
     before = weights(game.generator)
     pieces = {"steps": recipe.steps, "batch_size": recipe.batch_size, "reports": 2}
@@ -412,7 +412,7 @@ def test_every_recipe_takes_real_steps(data: Labelled, name: str) -> None:
 @pytest.mark.parametrize("name", ["mlp", "lsgan", "wgan-gp", "spectral"])
 def test_recipes_take_real_steps_on_other_images_too(tmp_path: Path, name: str) -> None:
     write_set(tmp_path, 70, 10, spec=COLOUR)
-    recipe = dataclasses.replace(RECIPES[name], width=8, batch_size=20)
+    recipe = dataclasses.replace(RECIPES[name], width=8)
     check_real_steps(recipe, COLOUR, labelled.read(tmp_path, "train", COLOUR))
 
 

@@ -28,11 +28,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def network(weights: Path, monkeypatch: pytest.MonkeyPatch) -> inception.Inception:
-    monkeypatch.setattr(inception, "SHA256", hashlib.sha256(weights.read_bytes()).hexdigest())
-    monkeypatch.setenv(inception.VARIABLE, str(weights))
-    return inception.read()
+@pytest.fixture(scope="module")
+def network(weights: Path) -> inception.Inception:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inception, "SHA256", hashlib.sha256(weights.read_bytes()).hexdigest())
+        patch.setenv(inception.VARIABLE, str(weights))
+        return inception.read()
 
 
 def pixels(count: int) -> torch.Tensor:
@@ -40,6 +41,7 @@ def pixels(count: int) -> torch.Tensor:
     return torch.randint(0, 256, (count, 1, 28, 28), generator=rng, dtype=torch.uint8)
 
 
+@pytest.mark.slow
 def test_features_and_logits_are_those_of_torch_fidelity_and_torchmetrics(
     network: inception.Inception, weights: Path
 ) -> None:
@@ -58,6 +60,7 @@ def test_features_and_logits_are_those_of_torch_fidelity_and_torchmetrics(
     assert torch.allclose(found.features, metric(tiled), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_colour_images_are_seen_in_their_colours(network: inception.Inception, weights: Path) -> None:
     rng = torch.Generator().manual_seed(2)
     images = torch.randint(0, 256, (2, 3, 32, 24), generator=rng, dtype=torch.uint8)
@@ -65,6 +68,7 @@ def test_colour_images_are_seen_in_their_colours(network: inception.Inception, w
     assert torch.equal(embed(network, images).features, both(images)[0])
 
 
+@pytest.mark.slow
 def test_features_do_not_depend_on_how_many_are_asked_for(
     network: inception.Inception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +76,7 @@ def test_features_do_not_depend_on_how_many_are_asked_for(
     assert torch.equal(embed(network, pixels(4)).features[:2], embed(network, pixels(2)).features)
 
 
+@pytest.mark.slow
 def test_it_stays_in_eval_mode(network: inception.Inception) -> None:
     assert not any(module.training for module in network.modules())
     assert not any(parameter.requires_grad for parameter in network.network.parameters())

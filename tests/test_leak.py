@@ -20,6 +20,7 @@ def test_what_is_planted_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write_set(tmp_path / "set", 1600, 10)
     text = (ROOT / "params.yaml").read_text().replace("validation: 10000", "validation: 800")
     text = text.replace("images: 10000 ", "images: 800 ")  # evaluate's, which must fit
+    text = text.replace("threads: 2 ", "threads: 1 ")
     (tmp_path / "params.yaml").write_text(text)
     (tmp_path / "src").symlink_to(ROOT / "src")
     monkeypatch.chdir(tmp_path)

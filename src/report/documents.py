@@ -44,6 +44,7 @@ TOLD = {
     "docs/sensitivity.csv": "scores of spoilt images, by `make sensitivity`",
     "docs/sensitivity.png": "the same as a picture",
     "docs/training.md": "how a run watches itself, and what the default rests on",
+    "tests/digits.png": "2,000 real digits for test_digits.py, from MNIST (CC BY-SA 3.0)",
 }
 
 
