@@ -28,7 +28,7 @@ repro: repository $(VENV)/.requirements ## run the whole pipeline (`dvc repro`) 
 	@echo "dvc and python are in $(VENV)/bin; to call them by name: source $(VENV)/bin/activate"
 
 test: repository $(VENV)/.requirements ## run the whole test suite, on two cores
-	$(PY) -m pytest -n 2 --dist loadfile
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-quick: $(VENV)/.requirements ## the tests that take under a minute together, for the inner loop
 	$(PY) -m pytest -n 2 --dist loadfile -m "not smoke and not faults and not slow"
