@@ -25,7 +25,7 @@ from src.core import files, params, stage
 from src.core.errors import PipelineError
 from src.core.machine import set_up
 from src.core.settings import Params
-from src.gan import games
+from src.gan import games, verdict
 
 # Rows of `recipes` that are not compared unless --recipes names them, and why.
 LEFT_OUT = {
@@ -33,8 +33,8 @@ LEFT_OUT = {
     "source": "unconditional, and made for 5,000,000 images: after 100,000 it has learnt next to nothing",
 }
 METRICS = ["fid", "fid_floor", "fid_ratio", "is_mean", "is_real", "label_agreement", "recall", "cas"]
-METRICS += ["cas_real", "cas_gap", "diversity", "collapsed", "diverged", "converged", "best_images_seen"]
-METRICS += ["images_seen"]
+METRICS += ["cas_real", "cas_gap", "diversity", "collapsed", "diverged", "mislabelled"]
+METRICS += ["converged", "best_images_seen", "images_seen"]
 # Fewer checks, one point of the label-efficiency curve and two classifiers each are enough to compare.
 SHORT = ["watch.checks=8", "finetune.labels=[100]", "finetune.replicates=2", "pretrain.replicates=2"]
 
@@ -227,7 +227,7 @@ def table(wanted: list[Experiment], results: dict[str, Row]) -> str:
             continue
         values = {name: [float(row[name]) for row in rows] for name in METRICS}
         inception = [a / b for a, b in zip(values["is_mean"], values["is_real"], strict=True)]
-        failed = sum(values["collapsed"]) + sum(values["diverged"])
+        failed = sum(sum(values[name]) for name in verdict.FAILED)
         cells = [
             spread(values["fid_ratio"], "{:.2f}"),
             spread(inception, "{:.3f}"),

@@ -23,8 +23,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.against:
         compare(args.metrics, args.against)
         return
-    quality, downstream = (files.read_json(args.metrics / f"{n}.json") for n in ("quality", "downstream"))
-    print(summary.table(quality, downstream))
+    names = ("quality", "downstream", "outcome")
+    quality, downstream, ended = (files.read_json(args.metrics / f"{name}.json") for name in names)
+    print(summary.table(quality, downstream, ended["outcome"]))
     print("\nPictures:")
     for path in sorted(args.metrics.glob("*.png")):
         print(f"  {path}")

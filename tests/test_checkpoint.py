@@ -195,7 +195,7 @@ def cheap_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.scores.frechet.fid", lambda real, made: float(made.mean()))
     monkeypatch.setattr(
         "src.scores.manifold.overlap",
-        lambda *_, **__: type("Overlap", (), {"precision": 0.5, "recall": 0.25}),
+        lambda *_, **__: type("Overlap", (), {"precision": 0.5, "recall": 0.25, "coverage": 0.75}),
     )
 
 

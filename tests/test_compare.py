@@ -17,7 +17,15 @@ from src.gan import games
 
 PARAMS = params.read(ROOT / "params.yaml", ROOT / params.DATASETS)
 METRICS = {"fid_ratio": 2.0, "is_mean": 9.0, "is_real": 10.0, "label_agreement": 0.95, "cas_gap": 0.03}
-METRICS |= {"collapsed": 0, "diverged": 0, "converged": 0, "recall": 0.5, "diversity": 0.9, "fid": 2.0}
+METRICS |= {
+    "collapsed": 0,
+    "diverged": 0,
+    "mislabelled": 0,
+    "converged": 0,
+    "recall": 0.5,
+    "diversity": 0.9,
+    "fid": 2.0,
+}
 METRICS |= {"fid_floor": 1.0, "cas_real": 0.9, "best_images_seen": 500, "images_seen": 500}
 
 

@@ -56,6 +56,10 @@ WRONG = [
         {"validation": 400},
         "validation is 400; allowed: from 20 to 399, fewer than the 400 training images of small",
     ),
+    (
+        {"verdict.baselines": ["source", "soruce"]},
+        "verdict.baselines is ['soruce']; allowed: rows of recipes: ",
+    ),
     ({"validation": 19}, "validation is 19; allowed: from 20 to 399, "),
     ({"finetune.labels": [10, 301]}, "finetune.labels is [10, 301]; allowed: numbers up to 300, "),
     ({"generate.count": 39}, "generate.count is 39; allowed: 40 or more"),

@@ -212,7 +212,12 @@ RANGES = {
     "from 0 to 1000": ["verdict.max_fid_left"],
     "from 0 to 100": ["verdict.max_class_kl"],
     "from 0 to 10": ["verdict.min_diversity"],
-    "from 0 to 1": ["watch.class_share", "verdict.min_precision"],
+    "from 0 to 1": [
+        "watch.class_share",
+        "verdict.min_agreement",
+        "verdict.min_coverage",
+        "verdict.min_precision",
+    ],
     "from 1 to 100": ["watch.grids"],
     "from 2 to 100": ["pretrain.replicates", "finetune.replicates"],
     "from 2 to 1000": ["evaluate.splits"],

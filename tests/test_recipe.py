@@ -169,7 +169,7 @@ def test_steps_are_whole_batches_rounded_up(images: int, steps: int) -> None:
 
 def test_the_rule_of_a_recipe_is_what_its_row_says() -> None:
     assert made("wgan-gp").rule == Rule(
-        loss=LOSSES["wgan"], penalty=PENALTIES["gradient"], weight=10.0, final=1.0, every=4, clip=0.0
+        loss=LOSSES["wgan"], penalty=PENALTIES["gradient"], weight=10.0, final=1.0, every=1, clip=0.0
     )
     assert made("wgan").rule == Rule(
         loss=LOSSES["wgan"], penalty=None, weight=0.0, final=1.0, every=1, clip=0.1

@@ -23,6 +23,7 @@ def root(tmp_path: Path) -> Path:
     folder.mkdir()
     for name, values in {"quality": QUALITY, "downstream": DOWNSTREAM, "memorisation": AUDIT}.items():
         (folder / f"{name}.json").write_text(json.dumps(values))
+    (folder / "outcome.json").write_text('{"outcome": "converged"}')
     (folder / "environment.csv").write_text(f"{HEAD}evaluate,2.1,cpu,AVX2,2\nfinetune,2.1,cpu,AVX2,2\n")
     (folder / "label_efficiency.csv").write_text(
         "labels,arm,error,std\n10,pretrained,0.0256,0.0143\n10,scratch,0.5158,0.0456\n"
@@ -38,6 +39,8 @@ def root(tmp_path: Path) -> Path:
 def test_the_printed_result_is_what_the_summary_prints(root: Path) -> None:
     assert results.printed(root).splitlines() == [
         "```",
+        "The GAN run: converged",
+        "",
         "Synthetic set                            value    real images",
         "  FID (lower is better)                   0.79           0.83",
         "  Inception score                         9.71           9.74",

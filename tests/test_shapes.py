@@ -28,7 +28,7 @@ from stages import finetune
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 TINY: dict[str, dict[str, Any]] = {
     "watch": {"log_points": 2, "checks": 2, "grids": 2, "check_images": 100},
-    "verdict": {"allow_failed": True},
+    "verdict": {"allow_failed": True, "baselines": []},
     "extractor": {"width": 4, "epochs": 2, "batch_size": 20},
     "labeller": {"width": 2, "epochs": 1, "batch_size": 50},
     "classifier": {"width": 2, "epochs": 1, "batch_size": 50},
@@ -221,6 +221,8 @@ def test_confusion_and_histogram_are_of_these_classes(made: Made) -> None:
 def test_every_number_is_finite_and_within_what_the_classes_allow(made: Made) -> None:
     spec, metrics = made.case.spec, made.root / "metrics"
     found = {path.stem: files.read_json(path) for path in metrics.glob("*.json")}
+    outcome = found.pop("outcome")["outcome"]
+    assert found["gan"].get(outcome, 1) == 1  # `still improving` has no flag
     assert set(found) == {"downstream", "extractor", "gan", "memorisation", "quality"}
     for numbers in found.values():
         assert all(type(value) in (int, float) and math.isfinite(value) for value in numbers.values())

@@ -124,10 +124,10 @@ def test_a_bad_row_is_found_by_the_first_stage_and_nothing_else_runs(disturbed: 
     with disturbed.params(values):
         assert "up to date" in disturbed.run("dvc", "repro")  # it is not the selected row
     # What makes the stage run, neither as any other test has it: DVC's run cache would bring that one's back.
-    values["recipes.lsgan.beta1"] = 0.45
+    values["recipes.gan.beta1"] = 0.45
     with disturbed.params(values):
         outputs = [disturbed.run("dvc", "repro", ok=False)]
-    del values["recipes.lsgan.beta1"]
+    del values["recipes.gan.beta1"]
     add(disturbed.path / "src/gan/losses.py", "\n# Another table.\n")
     with disturbed.params(values):
         outputs.append(disturbed.run("dvc", "repro", ok=False))
@@ -148,7 +148,9 @@ def test_a_value_that_a_row_merges_can_be_set_for_an_experiment(disturbed: Clone
 
     before = (disturbed.path / "params.yaml").read_text()
     assert "rpgan: {<<: *conv, loss: rpgan, penalty: r1_r2}" in before
-    assert "wgan: {<<: [*free, *conv], loss: wgan, weight_clip: 0.1, learning_rate: 0.0005}" in before
+    assert (
+        "  wgan:                  # Arjovsky et al. 2017, clipped\n    <<: [*slow, *free, *conv]\n" in before
+    )
     found = resolved("loss=rpgan", "recipes.rpgan.images=1000")
     assert (found["images"], found["batch_size"], found["penalty"]) == (1000, 100, "r1_r2")
     disturbed.restore()
@@ -198,18 +200,23 @@ def test_a_bad_parameter_stops_the_run_with_one_line_and_leaves_what_was_there(c
 
 def test_a_failed_run_says_so_and_nothing_is_made_of_it(clone: Clone) -> None:
     output = clone.run("dvc", "exp", "run", "-S", "verdict.allow_failed=false", ok=False)
-    assert re.search(r"error: the GAN run (collapsed|diverged): .*set verdict.allow_failed to true", output)
+    assert re.search(
+        r"error: the GAN run failed \((collapsed|diverged|mislabelled)\): .*set verdict.allow_failed to true",
+        output,
+    )
     assert "Traceback" not in output
     assert ran(output) == {"verdict"}  # the training itself is not repeated
     verdict = clone.metrics("gan")
-    assert verdict["collapsed"] + verdict["diverged"] == 1
+    assert verdict["collapsed"] + verdict["diverged"] + verdict["mislabelled"] == 1
     clone.restore()
     assert "up to date" in clone.run("dvc", "status")
 
 
 def test_a_diverging_run_names_step_and_loss_and_earlier_outputs_come_back(clone: Clone) -> None:
     losses = clone.path / "src/gan/losses.py"
-    losses.write_text(losses.read_text().replace("(real - 1).square()", "((real - 1).square() / 0)"))
+    losses.write_text(
+        losses.read_text().replace("softplus(-real).mean() +", "(softplus(-real) / 0).mean() +")
+    )
     output = clone.run("dvc", "repro", ok=False)
     assert "error: training diverged: d_loss is inf at step 1; lower" in output
     assert ran(output) == {"recipe", "train_gan"}

@@ -39,7 +39,7 @@ def write_params(folder: Path, old: str = "", new: str = "") -> None:
 def test_a_bad_parameter_stops_a_stage_before_it_writes_anything(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_params(tmp_path, "\nloss: lsgan ", "\nloss: lsgn ")
+    write_params(tmp_path, "\nloss: gan ", "\nloss: lsgn ")
     monkeypatch.chdir(tmp_path)
     before = contents(tmp_path)
     module = importlib.import_module(shlex.split(STAGES[name]["cmd"])[2])
@@ -54,7 +54,7 @@ def test_a_bad_parameter_stops_a_stage_before_it_writes_anything(
 def test_the_selected_recipe_is_written_in_full_with_merged_values_and_fingerprints_of_its_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_params(tmp_path, "\nloss: lsgan ", "\nloss: wgan ")
+    write_params(tmp_path, "\nloss: gan ", "\nloss: wgan ")
     monkeypatch.chdir(tmp_path)
     recipe.main(["--output", "recipe.json"])
     found = json.loads(Path("recipe.json").read_text())
@@ -76,7 +76,7 @@ def test_the_selected_recipe_is_written_in_full_with_merged_values_and_fingerpri
 def test_a_bad_row_of_another_recipe_stops_the_stage_of_recipes_before_it_writes_anything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_params(tmp_path, "conv], loss: wgan, weight_clip: 0.1,", "conv], loss: wgn, weight_clip: 0.1,")
+    write_params(tmp_path, "    loss: wgan\n    weight_clip: 0.1", "    loss: wgn\n    weight_clip: 0.1")
     monkeypatch.chdir(tmp_path)
     before = contents(tmp_path)
     words = r"^params\.yaml: recipes\.wgan\.loss is 'wgn'; allowed: gan, minimax, wgan, lsgan, hinge, rpgan$"
@@ -110,6 +110,8 @@ def test_spread_is_mean_and_sample_deviation_of_the_rows_picked() -> None:
 WHERE = '{"torch": "2.0", "device": "cuda", "processor": "Some GPU", "threads": 3}'
 HERE = '{"torch": "2.1", "device": "cpu", "processor": "AVX2", "threads": 2}'
 SPEC = '{"channels": 1, "height": 28, "width": 28, "classes": 10}'
+REAL = '{"classes": 10, "class_kl": 0.001, "diversity": 1.0, "precision": 0.9, '
+REAL += '"coverage": 0.95, "agreement": 0.99}'
 
 
 @pytest.fixture
@@ -119,11 +121,14 @@ def finished(tmp_path: Path) -> Path:
         "results/extractor.json": '{"test_accuracy": 0.99, "environment": ' + WHERE + "}",
         "results/gan/curves.csv": "images_seen,d_loss,g_loss,real_score,fake_score,d_gradient,g_gradient\n"
         "100,1.5,0.5,2.0,-2.0,3.0,4.0\n200,1.25,0.75,1.0,-1.0,5.0,6.0\n",
+        "results/recipe.json": '{"name": "lsgan"}',
         "results/gan/checks.csv": "images_seen,fid,classes,class_kl,diversity,precision,recall,"
-        "train_score,heldout_score\n0,99.5,3,1.5,0.0,0.0,0.0,0.0,0.0\n"
-        "100,2.5,10,0.01,0.9,0.8,0.7,0.5,0.25\n200,3.5,10,0.02,0.8,0.75,0.6,0.5,0.125\n",
+        "coverage,agreement,train_score,heldout_score\n0,99.5,3,1.5,0.0,0.0,0.0,0.0,0.1,0.0,0.0\n"
+        "100,2.5,10,0.01,0.9,0.8,0.7,0.8,0.95,0.5,0.25\n200,3.5,10,0.02,0.8,0.75,0.6,0.85,0.9,0.5,0.125\n",
         "results/gan/end.json": '{"stopped": "all images were seen", "non_finite": false, "retries": 1, '
-        '"exhausted": false, "best": {"images_seen": 100, "fid": 2.5}, "spec": '
+        '"exhausted": false, "best": {"images_seen": 100, "fid": 2.5}, "conditional": true, "real": '
+        + REAL
+        + ', "spec": '
         + SPEC
         + ', "environment": '
         + WHERE
@@ -231,28 +236,45 @@ def test_the_verdict_comes_with_the_last_numbers_and_the_best_ones(
         "images_seen": 200, "d_loss": 1.25, "g_loss": 0.75, "real_score": 1.0, "fake_score": -1.0,
         "d_gradient": 5.0, "g_gradient": 6.0, "validation_fid": 3.5, "fid_left": 3.5 / 99.5,
         "classes": 10, "class_kl": 0.02,
-        "diversity": 0.8, "precision": 0.75, "recall": 0.6, "train_score": 0.5, "heldout_score": 0.125,
+        "diversity": 0.8, "precision": 0.75, "recall": 0.6, "coverage": 0.85, "agreement": 0.9,
+        "train_score": 0.5, "heldout_score": 0.125,
         "best_images_seen": 100, "best_validation_fid": 2.5, "retries": 1,
-        "collapsed": 0, "diverged": 0, "converged": 0,
+        "collapsed": 0, "diverged": 0, "mislabelled": 0, "converged": 0,
     }  # fmt: skip
+    assert json.loads((finished / "metrics/outcome.json").read_text()) == {"outcome": "still improving"}
     with Image.open(finished / "metrics/gan_curves.png") as picture:
         assert picture.width > 600
-    assert "all images were seen; best validation FID 2.50 at 100 images" in capsys.readouterr().out
+    words = "still improving: all images were seen; best validation FID 2.50 at 100 images"
+    assert words in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("small_picture")
 @pytest.mark.parametrize(
     ("edits", "key", "words"),
     [
-        ({"checks": ("10,0.02,", "9,0.02,")}, "collapsed", r"collapsed: missing classes, 1, are more"),
+        ({"checks": ("10,0.02,", "9,0.02,")}, "collapsed", r"\(collapsed\): missing classes, 1, are more"),
         (
-            {"end": ('"classes": 10', '"classes": 26')},
+            {"end": ('"classes": 10, "class_kl"', '"classes": 26, "class_kl"')},
             "collapsed",
-            r"collapsed: missing classes, 16, are more",
+            r"\(collapsed\): missing classes, 16, are more",
         ),
-        ({"checks": ("0.8,0.75,", "0.8,0.01,")}, "diverged", r"diverged: precision 0\.010 is below"),
-        ({"checks": ("200,3.5,", "200,99.4,")}, "diverged", r"diverged: fid_left 0\.999 is above"),
-        ({"end": ('finite": false', 'finite": true')}, "diverged", r"diverged: a loss or gradient was NaN"),
+        (
+            {"checks": ("0.8,0.75,", "0.8,0.01,")},
+            "diverged",
+            r"\(diverged\): precision 0\.010, of 0\.900 for real images, is below",
+        ),
+        ({"checks": ("0.85,0.9,", "0.1,0.9,")}, "collapsed", r"\(collapsed\): coverage 0\.100, of 0\.950"),
+        (
+            {"checks": ("0.85,0.9,", "0.85,0.11,")},
+            "mislabelled",
+            r"\(mislabelled\): agreement 0\.110, of 0\.990",
+        ),
+        ({"checks": ("200,3.5,", "200,99.4,")}, "diverged", r"\(diverged\): fid_left 0\.999 is above"),
+        (
+            {"end": ('finite": false', 'finite": true')},
+            "diverged",
+            r"\(diverged\): a loss or gradient was NaN",
+        ),
     ],
 )
 def test_a_failed_run_leaves_its_verdict_and_ends_the_pipeline_unless_allowed(
@@ -270,8 +292,21 @@ def test_a_failed_run_leaves_its_verdict_and_ends_the_pipeline_unless_allowed(
     assert json.loads((finished / "metrics/gan.json").read_text())[key] == 1
     capsys.readouterr()
     allowed = judge(finished, monkeypatch, params=("allow_failed: false", "allow_failed: true"))
-    assert (allowed["collapsed"] + allowed["diverged"], allowed[key], allowed["converged"]) == (1, 1, 0)
-    assert re.search(rf"warning: the GAN run {words}", capsys.readouterr().out)
+    flags = ("collapsed", "diverged", "mislabelled", "converged")
+    assert {name: allowed[name] for name in flags} == {name: int(name == key) for name in flags}
+    assert json.loads((finished / "metrics/outcome.json").read_text()) == {"outcome": key}
+    assert re.search(rf"warning: the GAN run failed {words}.*verdict.allow_failed", capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("small_picture")
+def test_a_failed_baseline_is_recorded_and_the_pipeline_goes_on(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (finished / "results/recipe.json").write_text('{"name": "source"}')
+    found = judge(finished, monkeypatch, checks=("10,0.02,", "9,0.02,"))
+    assert found["collapsed"] == 1
+    assert json.loads((finished / "metrics/outcome.json").read_text()) == {"outcome": "collapsed"}
+    assert "going on, as verdict.baselines has source" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("small_picture")
@@ -290,9 +325,11 @@ def test_the_summary_prints_the_numbers_of_the_metrics(
     quality = {"fid": 12.345, "fid_floor": 1.5, "is_mean": 8.25, "is_real": 9.75, "label_agreement": 0.875}
     quality["label_agreement_real"] = 0.9925
     (finished / "metrics" / "quality.json").write_text(json.dumps(quality))
+    (finished / "metrics" / "outcome.json").write_text('{"outcome": "still improving"}')
     capsys.readouterr()
     summary.main([])
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "The GAN run: still improving" in lines
     assert "FID (lower is better) 12.35 1.50" in lines or "FID (lower is better) 12.34 1.50" in lines
     assert "Inception score 8.25 9.75" in lines
     assert "labels the extractor agrees with 87.50% 99.25%" in lines

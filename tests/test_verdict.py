@@ -1,4 +1,4 @@
-"""What counts as collapsed, diverged and converged, and what metrics/gan.json tells."""
+"""What counts as which outcome of a run, next to real images, and what metrics/gan.json tells."""
 
 from typing import Any
 
@@ -11,70 +11,95 @@ THRESHOLDS = Thresholds(
     max_missing_classes=0,
     max_class_kl=0.1,
     min_diversity=0.5,
+    min_coverage=0.2,
     min_precision=0.05,
     max_fid_left=0.75,
+    min_agreement=0.5,
     allow_failed=False,
+    baselines=(),
 )
-GOOD: dict[str, Any] = {
-    "missing": 0,
-    "class_kl": 0.01,
-    "diversity": 0.9,
-    "precision": 0.8,
-    "fid_left": 0.01,
-    "exhausted": False,
-    "non_finite": False,
-}
+REAL = {"classes": 8, "class_kl": 0.05, "diversity": 1.2, "coverage": 0.9, "precision": 0.8, "agreement": 0.6}
+GOOD = {"classes": 8, "class_kl": 0.06, "diversity": 0.9, "coverage": 0.7, "precision": 0.7, "agreement": 0.5}
+RUN: dict[str, Any] = {"fid_left": 0.01, "conditional": True, "exhausted": False, "non_finite": False}
 
 
-def judge(**changes: Any) -> verdict.Verdict:
-    return verdict.judge(**(GOOD | changes), thresholds=THRESHOLDS)
+def judge(*, run: dict[str, Any] | None = None, **changes: float) -> verdict.Verdict:
+    return verdict.judge(GOOD | changes, REAL, **(RUN | (run or {})), thresholds=THRESHOLDS)
 
 
-def test_a_good_run_that_used_up_its_images_is_none_of_the_three() -> None:
-    assert judge() == (0, 0, 0, ())
+EXHAUSTED = {"exhausted": True}
+
+
+def test_a_good_run_that_used_up_its_images_is_still_improving() -> None:
+    assert judge() == ("still improving", ())
 
 
 def test_a_good_run_whose_score_stood_still_converged() -> None:
-    assert judge(exhausted=True) == (0, 0, 1, ())
+    assert judge(run=EXHAUSTED) == ("converged", ())
 
 
 @pytest.mark.parametrize(
     ("name", "inside", "outside", "words"),
     [
-        ("missing", 0, 1, "missing classes, 1, are more than verdict.max_missing_classes 0"),
-        ("class_kl", 0.1, 0.11, "class_kl 0.110 is above verdict.max_class_kl 0.1"),
-        ("diversity", 0.5, 0.49, "diversity 0.490 is below verdict.min_diversity 0.5"),
+        # Eight classes are all that the extractor finds in real images.
+        ("classes", 8, 7, "missing classes, 1, are more than verdict.max_missing_classes (0)"),
+        ("classes", 10, 0, "missing classes, 8, are more than verdict.max_missing_classes (0)"),
+        # 0.05 of it is how far real images are from uniform, in the extractor's eyes.
+        (
+            "class_kl",
+            0.1499,
+            0.1601,
+            "class_kl 0.160 exceeds that of real images, 0.050, by more than verdict.max_class_kl (0.1)",
+        ),
+        (
+            "diversity",
+            0.6,
+            0.59,
+            "diversity 0.590, of 1.200 for real images, is below verdict.min_diversity (0.5)",
+        ),
+        (
+            "coverage",
+            0.181,
+            0.17,
+            "coverage 0.170, of 0.900 for real images, is below verdict.min_coverage (0.2)",
+        ),
     ],
 )
 def test_lost_variety_is_a_collapse(name: str, inside: float, outside: float, words: str) -> None:
-    assert judge(**{name: inside}) == (0, 0, 0, ())
-    assert judge(**{name: outside}, exhausted=True) == (1, 0, 0, (words,))
+    assert judge(**{name: inside}).outcome == "still improving"
+    assert judge(**{name: outside}, run=EXHAUSTED) == ("collapsed", (words,))
 
 
 def test_every_reason_is_told() -> None:
-    assert len(judge(missing=9, class_kl=2.3, diversity=0.0).reasons) == 3
+    assert len(judge(classes=1, class_kl=2.3, diversity=0.0, coverage=0.0).reasons) == 4
 
 
 def test_images_that_look_like_nothing_mean_divergence_and_not_collapse() -> None:
-    assert judge(precision=0.05) == (0, 0, 0, ())
-    found = judge(precision=0.04, missing=9, diversity=0.0, exhausted=True)
-    assert found == (0, 1, 0, ("precision 0.040 is below verdict.min_precision 0.05",))
+    assert judge(precision=0.041).outcome == "still improving"
+    found = judge(precision=0.03, classes=1, diversity=0.0, run=EXHAUSTED)
+    words = "precision 0.030, of 0.800 for real images, is below verdict.min_precision (0.05)"
+    assert found == ("diverged", (words,))
 
 
 def test_images_no_nearer_to_real_ones_than_before_mean_divergence_however_real_one_picture_looks() -> None:
-    assert judge(fid_left=0.75) == (0, 0, 0, ())
-    found = judge(fid_left=0.76, precision=1.0, missing=9, diversity=0.0)
-    assert found == (0, 1, 0, ("fid_left 0.760 is above verdict.max_fid_left 0.75",))
-    assert len(judge(fid_left=1.5, precision=0.0).reasons) == 2
+    assert judge(run={"fid_left": 0.75}).outcome == "still improving"
+    found = judge(precision=1.0, classes=1, diversity=0.0, run={"fid_left": 0.76})
+    assert found == ("diverged", ("fid_left 0.760 is above verdict.max_fid_left (0.75)",))
+    assert len(judge(precision=0.0, run={"fid_left": 1.5}).reasons) == 2
 
 
 def test_a_run_given_up_at_a_step_that_was_not_finite_diverged_whatever_it_looked_like() -> None:
-    assert judge(non_finite=True, exhausted=True) == (
-        0,
-        1,
-        0,
-        ("a loss or gradient was NaN or infinite twice",),
-    )
+    found = judge(run={"non_finite": True, "exhausted": True})
+    assert found == ("diverged", ("a loss or gradient was NaN or infinite twice",))
+
+
+def test_images_of_another_class_than_asked_for_are_mislabelled_where_a_class_was_asked_for() -> None:
+    # The extractor agrees with 0.6 of the real images' labels.
+    assert judge(agreement=0.31).outcome == "still improving"
+    words = "agreement 0.290, of 0.600 for real images, is below verdict.min_agreement (0.5)"
+    assert judge(agreement=0.29, run=EXHAUSTED) == ("mislabelled", (words,))
+    assert judge(agreement=0.1, run={"conditional": False}).outcome == "still improving"
+    assert judge(agreement=0.1, coverage=0.1).outcome == "collapsed"
 
 
 # What is told of it
@@ -98,10 +123,12 @@ CHECK = {
     "diversity": 0.9,
     "precision": 0.8,
     "recall": 0.7,
+    "coverage": 0.65,
+    "agreement": 0.55,
     "train_score": 0.6,
     "heldout_score": 0.5,
 }
-FOUND = verdict.Verdict(1, 0, 0, ("one class is missing",))
+FOUND = verdict.Verdict("collapsed", ("one class is missing",))
 BEST = CHECK | {"images_seen": 400.0, "fid": 11.5}
 
 
@@ -119,6 +146,8 @@ def test_metrics_are_the_verdict_and_the_runs_last_numbers_and_its_best() -> Non
         "diversity": 0.9,
         "precision": 0.8,
         "recall": 0.7,
+        "coverage": 0.65,
+        "agreement": 0.55,
         "train_score": 0.6,
         "heldout_score": 0.5,
         "images_seen": 800,
@@ -130,9 +159,11 @@ def test_metrics_are_the_verdict_and_the_runs_last_numbers_and_its_best() -> Non
         "retries": 1,
         "collapsed": 1,
         "diverged": 0,
+        "mislabelled": 0,
         "converged": 0,
     }
-    whole = ("images_seen", "classes", "best_images_seen", "collapsed", "diverged", "converged")
+    flags = ("collapsed", "diverged", "mislabelled", "converged")
+    whole = ("images_seen", "classes", "best_images_seen", *flags)
     assert all(type(found[name]) is int for name in whole)  # they were read from a table of numbers
 
 
@@ -140,3 +171,10 @@ def test_metrics_of_another_game_leave_out_what_it_does_not_report() -> None:
     others = {"images_seen": 800.0, "d_loss": 0.1, "e_loss": 0.2, "e_gradient": 0.3, "learning_rate": 0.4}
     found = verdict.metrics(FOUND, others, CHECK, BEST, fid_left=0.25, retries=0)
     assert list(found)[:3] == ["d_loss", "learning_rate", "class_kl"]
+
+
+@pytest.mark.parametrize("outcome", ["collapsed", "diverged", "mislabelled", "converged", "still improving"])
+def test_at_most_one_flag_is_up_and_it_is_that_of_the_outcome(outcome: str) -> None:
+    found = verdict.metrics(verdict.Verdict(outcome, ()), REPORT, CHECK, BEST, fid_left=0.25, retries=0)
+    up = [name for name in ("collapsed", "diverged", "mislabelled", "converged") if found[name]]
+    assert up == ([] if outcome == "still improving" else [outcome])

@@ -7,20 +7,25 @@ from typing import Any
 import pytest
 import torch
 from conftest import GREY, ROOT, same, weights
-from torch import Tensor
+from torch import Tensor, nn
 
+from src.classifiers import supervised
 from src.core import params
+from src.core.checkpoint import Checkpoint
+from src.core.seeding import generator_for
+from src.core.settings import Supervised
 from src.datasets.labelled import Labelled
 from src.datasets.spec import ImageSpec
-from src.gan import games, losses
+from src.gan import games, losses, verdict
 from src.gan.gan import Gan
 from src.gan.loop import NonFiniteError, Report
 from src.gan.run import Run
-from src.gan.watch import Watch
+from src.gan.watch import Check, Watch
 from src.networks import sampling
 from src.networks.classifier import ConvClassifier
 from src.networks.network import build
 from src.scores import frechet, manifold, variety
+from src.scores.extractor import Embedded
 
 PARAMS = params.read(ROOT / "params.yaml", ROOT / "src/datasets/table.yaml")
 SETTINGS = dataclasses.replace(PARAMS.watch, check_images=100, patience=2, neighbours=3)
@@ -108,6 +113,37 @@ def test_precision_and_recall_are_of_real_against_generated_features(
     assert asked == [3]
 
 
+def test_agreement_is_with_the_class_that_was_asked_for(
+    watching: Watch, game: Gan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn(classes: Tensor) -> Watch:
+        """A watch whose generated images the extractor takes for these classes, the real ones for 3."""
+        logits = iter([torch.full((100,), 3), torch.full((100,), 3), classes])
+
+        def embed(extractor: object, pixels: Tensor) -> Embedded:
+            features = torch.rand(len(pixels), 4, generator=torch.Generator().manual_seed(1))
+            return Embedded(features, nn.functional.one_hot(next(logits), 10).float())
+
+        monkeypatch.setattr("src.gan.watch.embed", embed)
+        return watch(game)
+
+    asked = torch.arange(100) % 10
+    assert drawn(asked).look(0).agreement == 1
+    shifted = drawn(torch.where(torch.arange(100) < 25, asked, (asked + 1) % 10))
+    assert shifted.look(0).agreement == 0.25
+    # Of the held-out real images, whose labels go round, one in ten is a 3.
+    assert shifted.real["agreement"] == 0.1
+    assert shifted.real["classes"] == 1
+
+
+def test_real_images_are_scored_as_generated_ones_are(watching: Watch) -> None:
+    fields = set(Check._fields) - {"images_seen", "fid", "train_score", "heldout_score"}
+    assert set(watching.real) == fields
+    # Noise against other noise of the same kind.
+    assert watching.real["precision"] > 0.5 < watching.real["coverage"]
+    assert 0.5 < watching.real["diversity"] < 2
+
+
 def test_a_class_is_covered_from_its_part_of_a_fair_share_on(
     game: Gan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +189,50 @@ def test_colour_images_of_other_classes_are_watched_too() -> None:
     assert 1 <= check.classes <= 7
     watching.see(report(60), 1.0)
     assert watching.grids[100].shape == (70, 3, 20, 28)
+
+
+def bars(count: int, seed: int) -> Labelled:
+    """Noise with a bright bar whose row tells the class."""
+    pixels = torch.randint(
+        0, 60, (count, 1, 28, 28), generator=generator_for("bars", seed), dtype=torch.uint8
+    )
+    labels = torch.arange(count) % 10
+    for image, label in zip(pixels, labels.tolist(), strict=True):
+        image[0, 4 + 2 * label : 6 + 2 * label, 6:22] = 255
+    return Labelled(pixels, labels)
+
+
+@pytest.mark.slow
+def test_a_generator_whose_labels_were_shuffled_is_judged_mislabelled() -> None:
+    train, heldout = bars(1000, 1), bars(200, 2)
+    extractor = build(ConvClassifier, GREY, seed=3, width=4)
+    how = Supervised(width=4, epochs=2, batch_size=50, learning_rate=0.01, shift=0)
+    rng = generator_for("test", 0)
+    supervised.fit(extractor, train, how, rng=rng, title="test", checkpoint=Checkpoint(None))
+    recipe = games.recipe(PARAMS.recipes["gan"], "recipes.gan")
+    recipe = dataclasses.replace(recipe, width=8, latent=8, batch_size=25, images=3000, ema=0.9)
+    settings = dataclasses.replace(SETTINGS, checks=1, log_points=1, check_images=200)
+    found = {}
+    for name, labels in {
+        "told": train.given,
+        "shuffled": train.given[torch.randperm(1000, generator=rng)],
+    }.items():
+        game = games.start(recipe, GREY, Labelled(train.pixels, labels), seed=0)
+        data = {"train": train, "heldout": heldout}
+        watching = Watch(game, extractor, **data, settings=settings, seed=0)
+        end = watching.follow(Run(game, recipe, settings, pause=lambda: None), images=3000, title=name)
+        check = watching.checks[-1]
+        # So short a run has no image that looks real: of the other numbers, those of real images are judged.
+        judged = verdict.judge(
+            end["real"] | {"agreement": check.agreement},
+            end["real"],
+            fid_left=check.fid / watching.checks[0].fid,
+            **{key: end[key] for key in ("conditional", "exhausted", "non_finite")},
+            thresholds=PARAMS.verdict,
+        )
+        found[name] = check.agreement, judged.outcome
+    assert found["told"] == (pytest.approx(0.96, abs=0.04), "still improving")
+    assert found["shuffled"] == (pytest.approx(0.1, abs=0.06), "mislabelled")
 
 
 # What it keeps
@@ -251,6 +331,8 @@ def test_a_run_is_followed_to_its_last_image(game: Gan, monkeypatch: pytest.Monk
         "retries": 1,
         "exhausted": False,
         "best": watching.checks[1]._asdict(),
+        "real": watching.real,
+        "conditional": True,
     }
     assert [check.images_seen for check in watching.checks] == [0, 40, 61]
     assert [report["images_seen"] for report in watching.curves] == [20, 40, 61]

@@ -22,6 +22,8 @@ def misfits(params: Params, *, train: int, test: int) -> Iterator[Misfit]:
         train: Real training images, the validation images among them.
         test: Real test images.
     """
+    if strangers := [name for name in params.verdict.baselines if name not in params.recipes]:
+        yield Misfit("verdict.baselines", strangers, f"rows of recipes: {', '.join(params.recipes)}")
     if train <= FEWEST or test < FEWEST:
         needed = f"a data set of more than {FEWEST} training images and of {FEWEST} test images or more"
         yield Misfit("dataset", params.dataset, f"{needed}, not {train} and {test}")

@@ -91,14 +91,17 @@ class Watch:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From where on a GAN run counts as collapsed or diverged, and whether the pipeline goes on then."""
+    """From where on a GAN run has failed, next to real images, and when the pipeline goes on all the same."""
 
     max_missing_classes: Annotated[int, Bounds(0, 10**6)]
     max_class_kl: Annotated[float, Bounds(0, 100)]
     min_diversity: Annotated[float, Bounds(0, 10)]
+    min_coverage: Share
     min_precision: Share
     max_fid_left: Annotated[float, Bounds(0, 1000)]
+    min_agreement: Share
     allow_failed: bool
+    baselines: tuple[str, ...]
 
 
 @dataclass(frozen=True)

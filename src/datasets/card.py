@@ -47,6 +47,15 @@ _OPENS = """, so that with this folder as `data/synthetic`
 
 opens it."""
 
+_UNSOUND = "so do not rely on this set"
+_ENDED = {
+    "diverged": f"it diverged, {_UNSOUND}",
+    "collapsed": f"it collapsed, {_UNSOUND}",
+    "mislabelled": f"its images are often not of the class that was asked for, {_UNSOUND}",
+    "converged": "it converged",
+    "still improving": "it was sound and still improving when its images were used up",
+}
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -60,7 +69,7 @@ class Manifest:
         seed: The run's seed.
         real_images_seen: Real images, each with its label, that the generator was trained on.
         generator_sha256: Of the generator's file.
-        verdict: Whether the generator's training collapsed, diverged, converged, each 0 or 1.
+        verdict: What became of the generator's training, in the words of `src.gan.verdict`.
         latent_scale: Standard deviation of the latent vectors' numbers; 1 is what the generator learnt from.
         labels: Their `source`, `real_labels_seen`, and what `labelling` tells of a labeller.
         class_counts: Images of each class, by label, for each split.
@@ -74,7 +83,7 @@ class Manifest:
     seed: int
     real_images_seen: int
     generator_sha256: str
-    verdict: Mapping[str, int]
+    verdict: str
     latent_scale: float
     labels: Mapping[str, Any]
     class_counts: Mapping[str, list[int]]
@@ -118,9 +127,7 @@ def card(manifest: Manifest, spec: ImageSpec, names: Sequence[str]) -> str:
         source += f"; it is right on {manifest.labels['labeller_validation_accuracy']:.2%} of real images"
     if "changed" in manifest.labels:
         source += f", and said another class of {manifest.labels['changed']:,} images"
-    counts, verdict = manifest.class_counts, manifest.verdict
-    failed = [name for name in ("collapsed", "diverged") if verdict[name]]
-    ended = "converged" if verdict["converged"] else "ended when its images were used up"
+    counts = manifest.class_counts
     return _CARD.substitute(
         dataset=manifest.dataset,
         train_count=f"{sum(counts['train']):,}",
@@ -132,7 +139,7 @@ def card(manifest: Manifest, spec: ImageSpec, names: Sequence[str]) -> str:
         real_images=f"{manifest.real_images_seen:,}",
         label_source=source,
         latent_scale=f"{manifest.latent_scale:g}",
-        verdict=f"it {failed[0]}, so do not rely on this set" if failed else f"it {ended}, sound",
+        verdict=_ENDED[manifest.verdict],
         real_labels=f"{manifest.labels['real_labels_seen']:,}",
         class_counts=", ".join(f"{name}: {n:,}" for name, n in zip(names, counts["train"], strict=True)),
         opens=_OPENS if spec.channels == 1 else ".",

@@ -1,72 +1,88 @@
-"""What became of a GAN run: collapsed, diverged, converged, told from its last check."""
+"""What became of a GAN run, told from its last check: one of five outcomes, in a word and as numbers."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from src.core.settings import Thresholds
 
+DIVERGED, COLLAPSED, MISLABELLED = "diverged", "collapsed", "mislabelled"
+CONVERGED, IMPROVING = "converged", "still improving"
+FAILED = (DIVERGED, COLLAPSED, MISLABELLED)
+
 
 class Verdict(NamedTuple):
-    """Each 0 or 1, as `dvc metrics diff` shows them, and in words what is wrong with a failed run."""
+    """One of the five words above, and what is wrong with a failed run."""
 
-    collapsed: int
-    diverged: int
-    converged: int
+    outcome: str
     reasons: tuple[str, ...]
 
 
 def judge(
+    check: Mapping[str, float],
+    real: Mapping[str, float],
     *,
-    missing: int,
-    class_kl: float,
-    diversity: float,
-    precision: float,
     fid_left: float,
+    conditional: bool,
     exhausted: bool,
     non_finite: bool,
     thresholds: Thresholds,
 ) -> Verdict:
-    """Judges a run by the last check of its moving average.
+    """Judges a run by the last check of its moving average, beside real images of the same data set.
 
     Diverged: a step was not finite a second time, next to no image looks real, or all together are hardly
     nearer to real ones than those of the untrained generator. Collapsed: not that, but classes are missing
-    or rare, or those of a class are all alike. Converged: neither, and the score had stopped improving; a
-    run that fails or uses up its images first has not converged.
+    or rare, or most real images have no generated one near them, or those of a class are all alike.
+    Mislabelled: neither, but images are not of the class that was asked for. Converged: none of these, and
+    the score had stopped improving. Still improving: the images were used up before that.
 
     Args:
-        missing: Classes that the images do not cover.
-        class_kl: Distance of the class histogram to the uniform one, in nats.
-        diversity: Variance of features within a class, over that of real images.
-        precision: Fraction of images that lie among real ones in feature space. A single odd picture can lie
-            within the reach of a single odd digit, so this alone does not tell.
+        check: The run's last, by the names of `src.gan.watch.Check`.
+        real: The same scores of real images.
         fid_left: FID as a part of the untrained generator's, 1 where nothing has been learnt.
+        conditional: Whether the generator is told classes; where it isn't, none can be wrong.
         exhausted: Whether the best score is older than the patience.
         non_finite: Whether training gave up at a step that was not finite.
         thresholds: From where on a run has failed.
     """
     if non_finite:
-        return Verdict(0, 1, 0, ("a loss or gradient was NaN or infinite twice",))
-    reasons = []
-    if precision < thresholds.min_precision:
-        reasons.append(f"precision {precision:.3f} is below verdict.min_precision {thresholds.min_precision}")
+        return Verdict(DIVERGED, ("a loss or gradient was NaN or infinite twice",))
+
+    def short_of(name: str, part: float) -> list[str]:
+        """Why a score fails that must reach a part of the real images' score."""
+        found, best = check[name], real[name]
+        if found >= part * best:
+            return []
+        return [f"{name} {found:.3f}, of {best:.3f} for real images, is below verdict.min_{name} ({part})"]
+
+    diverged = short_of("precision", thresholds.min_precision)
     if fid_left > thresholds.max_fid_left:
-        reasons.append(f"fid_left {fid_left:.3f} is above verdict.max_fid_left {thresholds.max_fid_left}")
-    if reasons:
-        return Verdict(0, 1, 0, tuple(reasons))
+        diverged.append(f"fid_left {fid_left:.3f} is above verdict.max_fid_left ({thresholds.max_fid_left})")
+    if diverged:
+        return Verdict(DIVERGED, tuple(diverged))
+    missing = int(real["classes"] - check["classes"])
+    collapsed = []
     if missing > thresholds.max_missing_classes:
         most = thresholds.max_missing_classes
-        reasons.append(f"missing classes, {missing}, are more than verdict.max_missing_classes {most}")
-    if class_kl > thresholds.max_class_kl:
-        reasons.append(f"class_kl {class_kl:.3f} is above verdict.max_class_kl {thresholds.max_class_kl}")
-    if diversity < thresholds.min_diversity:
-        reasons.append(f"diversity {diversity:.3f} is below verdict.min_diversity {thresholds.min_diversity}")
-    collapsed = bool(reasons)
-    return Verdict(int(collapsed), 0, int(exhausted and not collapsed), tuple(reasons))
+        collapsed.append(f"missing classes, {missing}, are more than verdict.max_missing_classes ({most})")
+    # In the extractor's eyes real images may be uneven, too.
+    if check["class_kl"] - real["class_kl"] > thresholds.max_class_kl:
+        collapsed.append(
+            f"class_kl {check['class_kl']:.3f} exceeds that of real images, {real['class_kl']:.3f}, "
+            f"by more than verdict.max_class_kl ({thresholds.max_class_kl})"
+        )
+    collapsed += short_of("diversity", thresholds.min_diversity)
+    collapsed += short_of("coverage", thresholds.min_coverage)
+    if collapsed:
+        return Verdict(COLLAPSED, tuple(collapsed))
+    if conditional and (mislabelled := short_of("agreement", thresholds.min_agreement)):
+        return Verdict(MISLABELLED, tuple(mislabelled))
+    return Verdict(CONVERGED if exhausted else IMPROVING, ())
 
 
 # The values of a report and of a check that metrics/gan.json tells of, whatever else a game reports.
 _REPORTED = ("d_loss", "g_loss", "real_score", "fake_score", "d_gradient", "g_gradient", "learning_rate")
-_CHECKED = ("class_kl", "diversity", "precision", "recall", "train_score", "heldout_score")
+_CHECKED = ("class_kl", "diversity", "precision", "recall", "coverage", "agreement")
+_SCORES = ("train_score", "heldout_score")
 
 
 def metrics(
@@ -89,7 +105,7 @@ def metrics(
     """
     return {
         **{name: report[name] for name in _REPORTED if name in report},
-        **{name: check[name] for name in _CHECKED},
+        **{name: check[name] for name in (*_CHECKED, *_SCORES)},
         "images_seen": int(report["images_seen"]),
         "classes": int(check["classes"]),
         "validation_fid": check["fid"],  # evaluate's, of another n and reference, is called fid
@@ -97,7 +113,5 @@ def metrics(
         "best_images_seen": int(best["images_seen"]),
         "best_validation_fid": best["fid"],
         "retries": retries,
-        "collapsed": found.collapsed,
-        "diverged": found.diverged,
-        "converged": found.converged,
+        **{name: int(found.outcome == name) for name in (*FAILED, CONVERGED)},
     }

@@ -16,7 +16,7 @@ from src.gan.run import Run
 from src.networks import sampling
 from src.networks.network import Network
 from src.scores import frechet, manifold, variety
-from src.scores.extractor import Extractor, embed
+from src.scores.extractor import Embedded, Extractor, embed
 
 
 class Check(NamedTuple):
@@ -24,9 +24,9 @@ class Check(NamedTuple):
 
     Images are scored on the extractor, against held-out real ones. `classes` counts those that at least
     `watch.class_share` of a class's fair share of the generated images are taken for; `class_kl` is that
-    histogram's distance to the uniform one, in nats. The last two are the discriminator's mean raw scores of
-    real images that it trains on and of others that it has never seen: the first far above the second means
-    that it memorises.
+    histogram's distance to the uniform one, in nats; `agreement` is the part of the images that are taken for
+    the class that was asked for. The last two are the discriminator's mean raw scores of real images that it
+    trains on and of others that it has never seen: the first far above the second means that it memorises.
     """
 
     images_seen: int
@@ -36,6 +36,8 @@ class Check(NamedTuple):
     diversity: float
     precision: float
     recall: float
+    coverage: float
+    agreement: float
     train_score: float
     heldout_score: float
 
@@ -55,6 +57,9 @@ class Watch:
         curves: All reports so far.
         checks: All so far, the first of the untrained generator.
         grids: Generated images, uint8 (n, channels, height, width), by percent of the run.
+        real: The scores but FID of real images that the run trains on, by name: what a generator can reach.
+            Their `agreement` is that of held-out images with their labels, since the extractor has trained on
+            the others.
         best_weights: The generator's weights at the best check; none before the first.
         end: How the run ended, as `follow` returns it; empty until then.
     """
@@ -74,6 +79,8 @@ class Watch:
         count = min(settings.check_images, len(heldout), len(train))
         self._train, self._heldout = train.part(0, count), heldout.part(0, count)
         self._reference = embed(extractor, self._heldout.pixels)
+        self.real = self._scores(embed(extractor, self._train.pixels), self._train.given)
+        self.real["agreement"] = _agreement(self._reference, self._heldout.given)
         self._device = heldout.pixels.device
         rows, columns = sampling.grid_size(game.generator.spec)
         latent = int(game.generator.options["latent"])
@@ -100,7 +107,8 @@ class Watch:
 
         Returns:
             How it ended: `stopped`, in words; `non_finite`, whether it gave up at a step that was not finite;
-            `retries`; `exhausted`, as the property; `best`, the best check.
+            `retries`; `exhausted`, as the property; `best`, the best check; `real`, as the attribute;
+            `conditional`, whether the generator is told classes.
 
         Raises:
             NonFiniteError: It gave up before the first report.
@@ -130,6 +138,8 @@ class Watch:
             "retries": run.retries,
             "exhausted": self.exhausted,
             "best": self.best._asdict(),
+            "real": self.real,
+            "conditional": bool(self._generator.options.get("conditional", False)),
         }
         return self.end
 
@@ -154,23 +164,15 @@ class Watch:
     def look(self, images_seen: int) -> Check:
         """Adds a check of the run as it stands now."""
         count = len(self._heldout)
-        blocks = sampling.blocks(self._generator, count, purpose="gan/check", seed=self._seed)
+        blocks = list(sampling.blocks(self._generator, count, purpose="gan/check", seed=self._seed))
         pixels = torch.cat([block.pixels for block in blocks]).to(self._device)
+        asked = torch.cat([block.given for block in blocks]).to(self._device)
         self._generator.train()
         embedded = embed(self._extractor, pixels)
-        shares = variety.class_shares(embedded.logits)
-        fewest = self._settings.class_share / len(shares)
-        overlap = manifold.overlap(
-            self._reference.features, embedded.features, neighbours=self._settings.neighbours
-        )
         check = Check(
             images_seen=images_seen,
             fid=frechet.fid(self._reference.features, embedded.features),
-            classes=int((shares >= fewest).sum()),
-            class_kl=variety.kl_to_uniform(shares),
-            diversity=variety.diversity(self._reference, embedded),
-            precision=overlap.precision,
-            recall=overlap.recall,
+            **self._scores(embedded, asked),
             train_score=self._mean_score(self._train),
             heldout_score=self._mean_score(self._heldout),
         )
@@ -178,6 +180,23 @@ class Watch:
         if self.best is check:
             self.best_weights = copy.deepcopy(self._generator.state_dict())
         return check
+
+    def _scores(self, embedded: Embedded, asked: Tensor) -> dict[str, Any]:
+        """What images score against the held-out ones, with the labels that they are meant to have."""
+        shares = variety.class_shares(embedded.logits)
+        fewest = self._settings.class_share / len(shares)
+        overlap = manifold.overlap(
+            self._reference.features, embedded.features, neighbours=self._settings.neighbours
+        )
+        return {
+            "classes": int((shares >= fewest).sum()),
+            "class_kl": variety.kl_to_uniform(shares),
+            "diversity": variety.diversity(self._reference, embedded),
+            "precision": overlap.precision,
+            "recall": overlap.recall,
+            "coverage": overlap.coverage,
+            "agreement": _agreement(embedded, asked),
+        }
 
     @property
     def exhausted(self) -> bool:
@@ -209,3 +228,8 @@ class Watch:
             parts.append(self._discriminator(to_unit(pixels), labels))
         self._discriminator.train()
         return torch.cat(parts).mean().item()
+
+
+def _agreement(embedded: Embedded, labels: Tensor) -> float:
+    """The part of the images that the extractor takes for the class of their label."""
+    return (embedded.logits.argmax(dim=1) == labels.cpu()).double().mean().item()

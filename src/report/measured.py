@@ -169,15 +169,22 @@ def _judged(rows: Sequence[Row]) -> list[str]:
 
 
 def _verdict(rows: Sequence[Row]) -> str:
-    names = ("collapsed", "diverged", "converged")
-    counts = Counter(name for row in rows for name in names if row[name] == "1")
+    names = ("collapsed", "diverged", "mislabelled", "converged")
+    counts = Counter(name for row in rows for name in names if row.get(name) == "1")
     told = [f"{name} {n} of {len(rows)}" if n < len(rows) else name for name, n in counts.items()]
     return ", ".join(told) or "–"
 
 
 EXPERIMENTS = (
     *("seeds", "wide", "longer", "source", "epoch"),  # docs/results.md
-    *("class-scale", "penalty", "schedule", "scale-1", "tried"),  # docs/training.md, and all that follow
+    *(
+        "class-scale",
+        "penalty",
+        "schedule",
+        "scale-1",
+        "tried",
+        "breakout",
+    ),  # docs/training.md, and all that follow
     *("truncation", "labeller", "rejection", "mistakes", "rate", "profile"),
     "threads",  # docs/reproducing.md
     "peers",  # docs/metrics.md

@@ -28,7 +28,8 @@ SCORES = {
 
 def printed(root: Path) -> str:
     """The result as `make repro` prints it."""
-    text = summary.table(_metrics(root, "quality"), _metrics(root, "downstream"))
+    outcome = files.read_json(root / "metrics" / "outcome.json")["outcome"]
+    text = summary.table(_metrics(root, "quality"), _metrics(root, "downstream"), outcome)
     return "\n".join(("```", text.strip("\n"), "```"))
 
 

@@ -7,14 +7,17 @@ from src.report.downstream import ARMS
 Metrics = Mapping[str, float]
 
 
-def table(quality: Metrics, downstream: Metrics) -> str:
+def table(quality: Metrics, downstream: Metrics, outcome: str) -> str:
     """What the synthetic set scores and what it is worth.
 
     Args:
         quality: metrics/quality.json.
         downstream: metrics/downstream.json.
+        outcome: metrics/outcome.json's.
     """
     lines = [
+        "",
+        f"The GAN run: {outcome}",
         "",
         "Synthetic set                            value    real images",
         f"  FID (lower is better)             {quality['fid']:10.2f}     {quality['fid_floor']:10.2f}",
