@@ -62,6 +62,7 @@ def strike(who: str, change: str) -> None:
     else:
         os.kill(os.getsid(0), signal.SIGKILL)
     time.sleep(600)
+    os._exit(1)
 
 
 if "STRIKE" in os.environ:

@@ -67,7 +67,7 @@ SCRIPTS = {
 def struck(victim: Clone, one: Strike) -> str:
     """What `dvc repro STAGE` has said until it or its stage was killed."""
     running = victim.start("dvc", "repro", one.stage)
-    said = running.communicate()[0]
+    said = running.communicate(timeout=200)[0]  # until the stage has ended, too
     assert said.count(strike.SAYS) == 1, (one, said)
     if one.who == "stage":
         assert running.returncode > 0
