@@ -45,7 +45,7 @@ def write_digits(root: Path) -> None:
 
 
 def write_params(folder: Path) -> None:
-    """The shipped parameters, but for a fortieth of the run, and for the few digits that there are."""
+    """The shipped parameters, but for a twentieth of the run, and for the few digits that there are."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["recipes"][params["loss"]]["images"] = 20_000
     params["watch"] |= {"checks": 1, "check_images": 500}
