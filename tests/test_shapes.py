@@ -79,7 +79,7 @@ def project(root: Path, case: Case) -> None:
     # Every stage reads all rows, which takes longer than most stages' work.
     params["recipes"] = {case.recipe: params["recipes"][case.recipe]}
     params["bases"] = params["recipes"]
-    params["recipes"][case.recipe] |= {"images": 600, "width": 4, "latent": 8}
+    params["recipes"][case.recipe] |= {"images": 1000, "width": 4, "latent": 8}
     for section, values in TINY.items():
         params[section] |= values
     params["generate"]["relabel"] = case.relabel
