@@ -231,7 +231,7 @@ def test_a_generator_whose_labels_were_shuffled_is_judged_mislabelled() -> None:
             thresholds=PARAMS.verdict,
         )
         found[name] = check.agreement, judged.outcome
-    assert found["told"] == (pytest.approx(0.9, abs=0.1), "still improving")
+    assert found["told"] == (pytest.approx(0.98, abs=0.03), "still improving")
     assert found["shuffled"] == (pytest.approx(0.1, abs=0.06), "mislabelled")
 
 
