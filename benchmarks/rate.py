@@ -124,9 +124,10 @@ def training(
         reports: How many there will be, at equal intervals.
         data: Folder of real images.
     """
-    device, spec = set_up(settings.device, settings.threads), read_spec(data)
+    device, spec = set_up(settings.device, settings.threads, settings.precision), read_spec(data)
     train, _ = labelled.read_train(data, spec, settings.validation)
-    game = games.start(recipe, spec, train.to(device), seed=settings.seed)
+    train = train.to(device)
+    game = games.start(recipe, spec, train, seed=settings.seed, precision=settings.precision)
     watch = replace(settings.watch, log_points=reports)
     return Run(game, recipe, watch, pause=lambda: None).reports()
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from src.core import checkpoint, files, params, stage
 from src.core.machine import environment, set_up
-from src.core.settings import Common, Watch
+from src.core.settings import Common, Precision, Watch
 from src.datasets import labelled
 from src.datasets.spec import read_spec
 from src.gan import games, watch
@@ -23,6 +23,7 @@ class Settings(Common):
     """What this stage reads of params.yaml."""
 
     watch: Watch
+    precision: Precision
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -39,13 +40,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     settings, chosen = params.load(Settings), files.read_json(args.recipe)
     recipe = games.recipe(chosen["recipe"], f"recipes.{chosen['name']}")
-    device = set_up(settings.device, settings.threads)
+    device = set_up(settings.device, settings.threads, settings.precision)
     spec = read_spec(args.data)
     train, heldout = (p.to(device) for p in labelled.read_train(args.data, spec, settings.validation))
     extractor = weights.read_classifier(args.extractor, spec).to(device)
     key, inputs = (recipe, settings), (args.data, args.extractor)
     with checkpoint.opened(__file__, settings=key, inputs=inputs) as resuming:
-        game = games.start(recipe, spec, train, seed=settings.seed)
+        game = games.start(recipe, spec, train, seed=settings.seed, precision=settings.precision)
         run = Run(game, recipe, settings.watch, pause=resuming.pause)
         watching = watch.Watch(
             game, extractor, train=train, heldout=heldout, settings=settings.watch, seed=settings.seed

@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import GREY, ROOT, same, weights, write_set
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from src.core import params
 from src.core.params import ConfigError
@@ -333,6 +334,79 @@ def test_a_run_that_diverges_by_itself_is_stopped_in_one_line() -> None:
     with pytest.raises(NonFiniteError, match=r"training diverged: \w+ is (nan|-?inf) at step \d;") as error:
         list(Played(loss="wgan", learning_rate=1e20, reports=1).reports)
     assert "\n" not in str(error.value)
+
+
+# Nothing is waited for, and less than float32
+
+
+class Read(TorchDispatchMode):
+    """Notes each number that is read back from a tensor, which on a GPU waits for all that came before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[Tensor] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(func)
+        if name.startswith(("aten._local_scalar_dense", "aten.is_nonzero", "aten.nonzero", "aten.equal")):
+            self.read.append(args[0])
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["gan", "wgan-gp", "rpgan", "spectral"])
+def test_a_step_reads_nothing_back(name: str) -> None:
+    recipe = games.recipe(ROWS[name], name)
+    game = Gan(dataclasses.replace(recipe, batch_size=10, images=400, width=4), GREY, noise(), seed=0)
+    with Read() as reading:
+        for step in range(1, 11):  # steps with and without a penalty, with and without the generator
+            game.play(step, 40)
+    # The average's own counter apart, which stays on the CPU: is it 0, is it above, and, of weights and of
+    # batch norm's counters, how many.
+    assert {number.dtype for number in reading.read} == {torch.bool, torch.int64}
+    moves = 10 // recipe.critic_steps
+    assert len(reading.read) == 4 * moves - 2  # at 0 there is nothing to average yet
+    with Read() as reading:
+        torch.ones(()).item()
+    assert len(reading.read) == 1
+
+
+def test_layers_run_in_bfloat16_where_that_is_asked_for_and_all_else_in_float32() -> None:
+    recipe = dataclasses.replace(games.recipe(ROWS["gan"], "gan"), batch_size=10, images=160, width=4)
+    seen: dict[str, set[torch.dtype]] = {}
+    ends: dict[str, list[Tensor]] = {}
+    told: dict[str, list[float]] = {}
+    for precision in ("float32", "bfloat16"):
+        game = Gan(recipe, GREY, noise(), seed=0, precision=precision)
+        inside = seen.setdefault(precision, set())
+        for network in (game.players["g"].network, game.players["d"].network):
+            for layer in network.modules():
+                if isinstance(layer, torch.nn.Conv2d):
+                    layer.register_forward_hook(
+                        lambda _m, _i, output, inside=inside: inside.add(output.dtype)
+                    )
+        values = [game.play(step, 16) for step in range(1, 17)]  # penalties at 8 and 16
+        assert {value.dtype for found in values for value in found.values()} == {torch.float32}
+        ends[precision] = weights(game.generator)
+        told[precision] = [value["d_loss"].item() for value in values]
+    assert seen == {"float32": {torch.float32}, "bfloat16": {torch.bfloat16}}
+    assert all(end.dtype in (torch.float32, torch.int64) for end in ends["bfloat16"])
+    assert not same(ends["float32"], ends["bfloat16"])
+    # 8 bits of a product: the loss of the same weights differs by less than a hundredth, and does differ
+    assert 0 < abs(told["bfloat16"][0] / told["float32"][0] - 1) < 0.01
+    assert told["bfloat16"] == pytest.approx(told["float32"], rel=0.1)
+
+
+def test_the_generator_meets_the_discriminator_as_its_step_has_left_it_rounded_too() -> None:
+    recipe = dataclasses.replace(TINY, loss="wgan", learning_rate=0.5)
+    data = Labelled(noise().pixels, torch.zeros(40, dtype=torch.int64))
+    game = Gan(recipe, GREY, data, seed=0, precision="bfloat16")
+    fakes: list[Tensor] = []
+    game.players["g"].network.register_forward_hook(lambda _m, _i, output: fakes.append(output.detach()))
+    values = game.play(1, 6)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        scores = game.discriminator(fakes[0].float(), data.given[:10])
+    assert values["g_loss"].item() == pytest.approx(-scores.float().mean().item(), rel=0.02)
+    assert values["g_loss"].item() != pytest.approx(-values["fake_score"].item(), rel=0.5)
 
 
 # The average

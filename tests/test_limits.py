@@ -46,12 +46,14 @@ def read(tmp_path: Path, values: dict[str, Any], **sizes: Any) -> params.Params:
 def test_values_that_just_fit_are_taken(tmp_path: Path) -> None:
     found = read(tmp_path, {})
     assert found.evaluate.fewest == 100
+    assert read(tmp_path, {"device": "cuda", "precision": "tf32"}).precision == "tf32"
     assert read(tmp_path, {"evaluate.splits": 10, "evaluate.neighbours": 5}).evaluate.fewest == 20
     assert read(tmp_path, {"evaluate.splits": 11, "evaluate.neighbours": 5}).evaluate.fewest == 22
 
 
 CHECK = "fewer than the images of a check: the smallest of watch.check_images"
 WRONG = [
+    ({"precision": "tf32"}, "precision is 'tf32'; allowed: float32 or bfloat16 where device is cpu"),
     (
         {"validation": 400},
         "validation is 400; allowed: from 20 to 399, fewer than the 400 training images of small",

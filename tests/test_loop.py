@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from src.core.errors import PipelineError
 from src.gan import loop
@@ -34,10 +36,10 @@ class Scripted:
         self.log: list[tuple[int, int]] = []
         self._d, self._g = iter(d or [0.5] * 99), iter(g or [0.25] * 99)
 
-    def play(self, step: int, steps: int) -> dict[str, float]:
+    def play(self, step: int, steps: int) -> dict[str, Tensor]:
         self.log.append((step, steps))
-        values = {"d_loss": next(self._d)}
-        return values if step % self.period else values | {"g_loss": next(self._g)}
+        values = {"d_loss": torch.tensor(next(self._d), requires_grad=True)}
+        return values if step % self.period else values | {"g_loss": torch.tensor(next(self._g))}
 
 
 def played(
@@ -124,11 +126,12 @@ def test_a_report_holds_gradients_and_the_highest_learning_rate_of_the_step() ->
 def test_a_run_that_goes_on_counts_steps_images_and_reports_from_where_it_was() -> None:
     assert images_seen(played(Scripted(), reports=3)) == [20, 40, 60]
     game = Scripted(period=2)
-    progress = Progress(step=3, sums={"d_loss": 2.0}, counts={"d_loss": 1})
+    unread = [(3, {"d_loss": torch.tensor(2.0)})]
+    progress = Progress(step=3, unread=unread, sums={"d_loss": 4.0}, counts={"d_loss": 1})
     first, second = played(game, reports=3, progress=progress)
     assert images_seen([first, second]) == [40, 60]
     assert game.log == [(4, 6), (5, 6), (6, 6)]
-    assert (first["d_loss"], first["g_loss"]) == (1.25, 0.25)  # 2.0 and 0.5
+    assert (first["d_loss"], first["g_loss"]) == (6.5 / 3, 0.25)  # 4.0, 2.0 and 0.5
     assert second["d_loss"] == 0.5
 
 
@@ -151,12 +154,29 @@ def test_a_value_that_is_not_finite_is_named_with_its_step(value: float) -> None
         list(played(game))
     assert isinstance(error.value, PipelineError)
     assert "\n" not in str(error.value)
-    assert game.players["d"].moves == 2
+    assert len(game.log) == 3  # no report is due before
 
 
 def test_so_is_one_of_the_generator() -> None:
     with pytest.raises(NonFiniteError, match=r"training diverged: g_loss is nan at step 4; lower"):
-        list(played(Scripted(2, g=[0.5, float("nan")])))
+        list(played(Scripted(2, g=[0.5, float("nan"), 0.5])))
+
+
+def test_it_is_found_when_a_report_is_due_and_the_first_one_is_named() -> None:
+    game = Scripted(d=[0.5, float("inf"), float("nan"), 0.5])
+    with pytest.raises(NonFiniteError, match=r"d_loss is inf at step 2; lower"):
+        list(played(game, steps=8))
+    assert len(game.log) == 4
+
+
+def test_or_after_so_many_steps_without_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "READ_EVERY", 3)
+    game, progress = Scripted(d=[1.0, 2.0, 3.0, 4.0, float("nan"), 6.0, 7.0, 8.0]), Progress()
+    with pytest.raises(NonFiniteError, match=r"d_loss is nan at step 5; lower"):
+        list(played(game, steps=8, reports=1, progress=progress))
+    assert len(game.log) == 6
+    (report,) = played(Scripted(d=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]), steps=8, reports=1)
+    assert report["d_loss"] == 4.5
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_at_the_next_report() -> None:

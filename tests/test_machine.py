@@ -23,6 +23,15 @@ def test_torch_is_deterministic_on_so_many_threads(monkeypatch: pytest.MonkeyPat
     assert (torch.tensor(1e-39) * 1.0).item() == 0.0  # a subnormal number
 
 
+def test_a_gpu_multiplies_in_float32_unless_told_otherwise() -> None:
+    # torch's own default is tf32 for convolutions.
+    found = []
+    for precision in ("tf32", "bfloat16", "float32"):
+        machine.set_up("cpu", torch.get_num_threads(), precision)
+        found.append((torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision))
+    assert found == [("tf32", "tf32"), ("ieee", "ieee"), ("ieee", "ieee")]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_missing_gpu_is_named_with_its_parameter() -> None:
     with pytest.raises(PipelineError, match=r"device is 'cuda'.*set it to cpu"):

@@ -135,7 +135,7 @@ def test_rows_of_recipes_are_not_looked_into(tmp_path: Path) -> None:
 
 
 A_COUNT = "a number from 1 to 1000000000"
-TOP = "no such key; seed, validation, device, threads, dataset, loss, bases, recipes,..."
+TOP = "no such key; seed, validation, device, threads, precision, dataset, loss, bases..."
 LABELS = "one or more different whole numbers, smallest first"
 
 # Key, what stands there as YAML, and the message from the value on, as far as the dots.
@@ -147,6 +147,7 @@ WRONG_VALUES = [
     ("device", "gpu", "'gpu'; allowed: cpu, cuda"),
     ("device", "true", "True; allowed: cpu, cuda"),
     ("device", "[cpu]", "['cpu']; allowed: cpu, cuda"),
+    ("precision", "float16", "'float16'; allowed: float32, tf32, bfloat16"),
     ("seed", "-1", "-1; allowed: a number from 0 to 2147483647"),
     ("seed", "2147483648", "2147483648; allowed: a number from 0 to 2147483647"),
     ("seed", "0.0", "0.0; allowed: a whole number"),

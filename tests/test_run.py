@@ -61,12 +61,12 @@ class Broken:
         self.run = started(dataclasses.replace(TINY, **changes), data)
         self.steps: list[int] = []
         self.before: list[list[Tensor]] = []  # weights
-        self.rates: list[float] = []  # of the steps that were finite
+        self.rates: list[float] = []  # of the steps
         self.latents: list[Tensor] = []
         game, d, g = self.run.game, self.run.game.players["d"], self.run.game.players["g"]
         play, advance = game.play, d.advance
 
-        def follow(step: int, steps: int) -> dict[str, float]:
+        def follow(step: int, steps: int) -> dict[str, Tensor]:
             self.steps.append(step)
             self.before.append(weights(d.network) + weights(g.network) + weights(g.average))
             return play(step, steps)
@@ -95,7 +95,7 @@ def test_a_step_that_is_not_finite_goes_back_once_at_a_lower_rate(
     assert images_seen(found) == [20, 40, 60]
     assert broken.run.retries == 1
     assert broken.steps == [1, 2, 3, 4, 3, 4, 5, 6]
-    assert broken.rates == pytest.approx([0.1, 0.1, 0.1, 0.025, 0.025, 0.025, 0.025])
+    assert broken.rates == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.025, 0.025, 0.025, 0.025])
     assert [report["learning_rate"] for report in found] == pytest.approx([0.1, 0.025, 0.025])
     # The second third step starts from the weights that the first one started from.
     assert same(broken.before[4], broken.before[2])

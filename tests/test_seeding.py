@@ -40,3 +40,8 @@ def test_a_stream_goes_on_from_its_state() -> None:
     following = torch.rand(4, generator=stream.rng).tolist()
     assert torch.rand(4, generator=other.rng).tolist() == following
     assert torch.rand(4, generator=stream.rng).tolist() != following
+
+
+def test_what_is_sent_arrives_as_it_was() -> None:
+    drawn = torch.randn(7, 3)
+    assert seeding.send(drawn, torch.device("cpu")) is drawn

@@ -24,6 +24,8 @@ def misfits(params: Params, *, train: int, test: int) -> Iterator[Misfit]:
     """
     if strangers := [name for name in params.verdict.baselines if name not in params.recipes]:
         yield Misfit("verdict.baselines", strangers, f"rows of recipes: {', '.join(params.recipes)}")
+    if params.precision == "tf32" and params.device != "cuda":
+        yield Misfit("precision", "tf32", "float32 or bfloat16 where device is cpu: only a GPU has tf32")
     if train <= FEWEST or test < FEWEST:
         needed = f"a data set of more than {FEWEST} training images and of {FEWEST} test images or more"
         yield Misfit("dataset", params.dataset, f"{needed}, not {train} and {test}")

@@ -9,18 +9,23 @@ import torch
 from src.core.errors import PipelineError
 
 
-def set_up(device: str, threads: int) -> torch.device:
+def set_up(device: str, threads: int, precision: str = "float32") -> torch.device:
     """Makes torch deterministic with a fixed number of threads (more threads sum in another order).
 
     Args:
         device: `cpu` or `cuda`.
         threads: Threads for one operation.
+        precision: Of a GPU's products and convolutions: `tf32` rounds what is multiplied to 10 bits. With
+            anything else nothing is rounded, as torch itself would for convolutions.
 
     Raises:
         PipelineError: The device is not there.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise PipelineError("params.yaml: device is 'cuda' but torch sees no GPU; set it to cpu")
+    rounding = "tf32" if precision == "tf32" else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = rounding
+    torch.backends.cudnn.fp32_precision = rounding
     # cuBLAS reads this once, at its first use: https://pytorch.org/docs/stable/notes/randomness.html
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)

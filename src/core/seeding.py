@@ -22,6 +22,11 @@ def generator_for(purpose: str, seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(stream_seed(purpose, seed))
 
 
+def send(drawn: Tensor, device: torch.device) -> Tensor:
+    """What was drawn on the CPU, on the device; only what uses it there waits until it has arrived."""
+    return (drawn.pin_memory() if device.type == "cuda" else drawn).to(device, non_blocking=True)
+
+
 class Stream:
     """A purpose's random numbers as part of a run that can be cut off: its state goes into checkpoints.
 

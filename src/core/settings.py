@@ -52,6 +52,7 @@ PositiveShare = Annotated[float, Bounds(0, 1, above=True)]
 Pixels = Annotated[int, Bounds(0, 8)]
 Neighbours = Annotated[int, Bounds(1, 1000)]
 Replicates = Annotated[int, Bounds(2, 100)]
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,7 @@ class Finetune:
 class Params(Common):
     """All of params.yaml."""
 
+    precision: Precision
     dataset: str
     loss: str
     bases: Mapping[str, Mapping[str, Any]]  # what rows of recipes merge

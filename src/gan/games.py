@@ -15,7 +15,7 @@ from src.gan.recipe import Recipe
 class Start(Protocol):
     """A game's class."""
 
-    def __call__(self, recipe: Any, spec: ImageSpec, data: Labelled, *, seed: int) -> Game:
+    def __call__(self, recipe: Any, spec: ImageSpec, data: Labelled, *, seed: int, precision: str) -> Game:
         """Sets a game up.
 
         Args:
@@ -23,6 +23,7 @@ class Start(Protocol):
             spec: What the images look like.
             data: Real training images with their labels, on the device to train on.
             seed: The run's seed.
+            precision: Of the networks' layers: float32, tf32 (which src.core.machine sets) or bfloat16.
         """
 
 
@@ -61,6 +62,6 @@ def recipes(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
     return {name: recipe(row, f"recipes.{name}") for name, row in rows.items()}
 
 
-def start(made: Recipe, spec: ImageSpec, data: Labelled, *, seed: int) -> Game:
+def start(made: Recipe, spec: ImageSpec, data: Labelled, *, seed: int, precision: str = "float32") -> Game:
     """The game that a recipe plays, set up."""
-    return GAMES[made.kind].game(made, spec, data, seed=seed)
+    return GAMES[made.kind].game(made, spec, data, seed=seed, precision=precision)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
+from torch import Tensor
 
 from src.core.checkpoint import Part
-from src.core.seeding import Stream, stream_seed
+from src.core.seeding import Stream, send, stream_seed
 from src.core.settings import OneOf, Width
 from src.datasets.batches import Shuffled
 from src.datasets.labelled import Labelled, to_unit
@@ -40,11 +41,18 @@ class Gan:
         spec: What the images look like.
         data: Real training images with their labels, on the device to train on.
         seed: The run's seed.
+        precision: `bfloat16` runs the networks' layers in it; weights, losses and steps stay float32.
     """
 
-    def __init__(self, recipe: GanRecipe, spec: ImageSpec, data: Labelled, *, seed: int) -> None:
+    def __init__(
+        self, recipe: GanRecipe, spec: ImageSpec, data: Labelled, *, seed: int, precision: str = "float32"
+    ) -> None:
         self._pixels, self._labels = data.pixels, data.given
         self._recipe, self._rule, self._device = recipe, recipe.rule, data.pixels.device
+        # Without its cache of rounded weights: within a step, the discriminator's change.
+        self._layers_in = torch.autocast(
+            self._device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False
+        )
         pair, weights = PAIRS[recipe.network], stream_seed("gan/weights", seed)
         shared = {"width": recipe.width, "conditional": recipe.conditional}
         generator = build(pair.generator, spec, seed=weights, latent=recipe.latent, **shared)
@@ -66,19 +74,23 @@ class Gan:
         self.generator: Network = self._g.average
         self.discriminator: Network = discriminator
 
-    def play(self, step: int, steps: int) -> dict[str, float]:
+    def play(self, step: int, steps: int) -> dict[str, Tensor]:
         """The discriminator's step and, every `critic_steps` steps, the generator's.
 
         Algorithm 1 of the paper draws fresh noise for the generator's step; here it takes that step on the
         images that the discriminator has just seen, which saves a pass.
         """
-        batch = next(self._batches).to(self._device)
+        with self._layers_in:
+            return self._play(step, steps)
+
+    def _play(self, step: int, steps: int) -> dict[str, Tensor]:
+        batch = send(next(self._batches), self._device)
         labels = self._labels[batch]
         generating = step % self.period == 0
         latents = torch.randn(len(batch), self._recipe.latent, generator=self._noise.rng)
         # One pass of the generator serves both: it steps on the images that the discriminator has just seen.
         with torch.set_grad_enabled(generating):
-            generated = self._g.network(latents.to(self._device), labels)
+            generated = self._g.network(send(latents, self._device), labels).float()
         found = criticise(
             self._d,
             self._rule,
@@ -90,16 +102,16 @@ class Gan:
             rng=self._mix.rng,
         )
         values = {
-            "d_loss": found.loss.item(),
-            "penalty": 0.0 if found.penalty is None else found.penalty.item(),
-            "real_score": found.real.mean().item(),
-            "fake_score": found.fake.mean().item(),
+            "d_loss": found.loss.detach(),
+            "penalty": found.loss.new_zeros(()) if found.penalty is None else found.penalty.detach(),
+            "real_score": found.real.detach().mean(),
+            "fake_score": found.fake.detach().mean(),
         }
         if generating:
             loss = persuade(
                 self._d.network, self._rule.loss, real_scores=found.real, fake=generated, labels=labels
             )
-            values["g_loss"] = loss.item()
+            values["g_loss"] = loss.detach()
             self._g.step(loss)
         return values
 

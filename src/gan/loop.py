@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
+from torch import Tensor
+
 from src.core.checkpoint import Part
 from src.core.errors import PipelineError
 from src.gan.player import Player
@@ -13,6 +16,9 @@ from src.networks.network import Network
 # Means over the steps since the last report, of the values that the game's steps gave, with `images_seen`,
 # the gradient norm of each player's last step (`<player>_gradient`), and the highest `learning_rate` of all.
 Report = dict[str, float]
+
+# A device's values are read together, at a report, or after so many steps: each reading waits for the device.
+READ_EVERY = 1000
 
 
 class NonFiniteError(PipelineError):
@@ -36,15 +42,16 @@ class Game(Protocol):
     generator: Network
     discriminator: Network
 
-    def play(self, step: int, steps: int) -> dict[str, float]:
-        """Plays one step.
+    def play(self, step: int, steps: int) -> dict[str, Tensor]:
+        """Plays one step; on a GPU, without waiting for what it has set going there.
 
         Args:
             step: Which, from 1.
             steps: How many there will be.
 
         Returns:
-            Values to report, the same names in every step in which the same players move.
+            Values to report, scalars on the device, the same names in every step in which the same players
+            move.
         """
 
 
@@ -54,24 +61,35 @@ class Progress:
 
     Attributes:
         step: Steps that were played.
-        sums: Of each value, since the last report.
+        unread: Of each step since the last reading, which it was and its values, on the device.
+        sums: Of each value that was read since the last report.
         counts: Steps behind each sum.
     """
 
     step: int = 0
+    unread: list[tuple[int, Mapping[str, Tensor]]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
 
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Takes in a step.
+    def add(self, step: int, values: Mapping[str, Tensor]) -> None:
+        """Takes in a step, unread."""
+        self.unread.append((step, values))
+        self.step = step
+
+    def read(self) -> None:
+        """Adds up all that is unread.
 
         Raises:
-            NonFiniteError: A value is NaN or infinite; says which.
+            NonFiniteError: A value is NaN or infinite; says which, and in which step.
         """
-        for name, value in values.items():
+        if not self.unread:
+            return
+        told = [(step, name, value) for step, values in self.unread for name, value in values.items()]
+        read = torch.stack([value.detach().float() for _, _, value in told]).tolist()
+        self.unread = []
+        for (step, name, _), value in zip(told, read, strict=True):
             self.sums[name] = self.sums.get(name, 0.0) + _finite(name, value, step)
             self.counts[name] = self.counts.get(name, 0) + 1
-        self.step = step
 
     def means(self) -> dict[str, float]:
         """The mean of each value since the last report, which this one now is."""
@@ -101,7 +119,8 @@ def play(
         pause: Called before each step, where all that the run consists of can be put down.
 
     Raises:
-        NonFiniteError: A value of a step, or a gradient at a report, is NaN or infinite; says which.
+        NonFiniteError: A value of a step, or a gradient at a report, is NaN or infinite; says which. A step's
+            values are looked at when the next report is due.
     """
     reports = min(reports, steps // game.period)  # so that each has a move of every player to tell of
     report_at = {math.ceil(steps * (i + 1) / reports) for i in range(reports)}
@@ -110,6 +129,8 @@ def play(
         progress.add(step, game.play(step, steps))
         for player in game.players.values():
             player.advance()
+        if step in report_at or len(progress.unread) == READ_EVERY:
+            progress.read()
         if step in report_at:
             gradients = {f"{name}_gradient": player.gradient() for name, player in game.players.items()}
             for name, value in gradients.items():

@@ -34,7 +34,8 @@ def squared_slopes(discriminator: Discriminator, images: Tensor) -> Tensor:
 def gradient(discriminator: Discriminator, *, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
     """Pulls slopes between real and generated images to 1 (Gulrajani et al. 2017, eq. 3)."""
     # E[(||dD(x)/dx|| - 1)^2],  x = e x_real + (1 - e) x_fake,  e ~ U[0, 1] for each pair
-    mix = torch.rand(len(real), 1, 1, 1, generator=rng).to(real.device)
+    mix = torch.rand(len(real), 1, 1, 1, generator=rng, pin_memory=real.is_cuda)
+    mix = mix.to(real.device, non_blocking=True)
     squares = squared_slopes(discriminator, mix * real + (1 - mix) * fake)
     # The square root has no slope at 0, where a constant discriminator starts.
     return ((squares + 1e-12).sqrt() - 1).square().mean()

@@ -42,9 +42,10 @@ class Player:
             return min(1.0, left / (1 - decay_from)) if decay_from < 1 else 1.0
 
         self.network = network
-        self._averaged = (
-            None if ema is None else AveragedModel(network, multi_avg_fn=_average(ema), use_buffers=True)
-        )
+        self._averaged: AveragedModel | None = None
+        if ema is not None:
+            self._averaged = AveragedModel(network, multi_avg_fn=self._average, use_buffers=True)
+            self._ema = ema
         self.average: nn.Module = network if self._averaged is None else self._averaged.module
         self._optimizer = torch.optim.Adam(network.parameters(), learning_rate, betas, fused=True)
         self._schedule = LambdaLR(self._optimizer, factor)
@@ -100,11 +101,9 @@ class Player:
         if self._averaged is not None:
             self._averaged.load_state_dict(state["average"])
 
-
-def _average(decay: float) -> Any:
-    def update(averaged: Any, current: Any, count: Any) -> None:
+    def _average(self, averaged: Any, current: Any, _: Any) -> None:
         """Average = d average + (1 - d) weights, d starting small: first weights don't linger."""
-        now = min(decay, (1 + int(count)) / (10 + int(count)))
-        get_ema_multi_avg_fn(now)(averaged, current, count)
-
-    return update
+        assert self._averaged is not None
+        # torch passes this count as a copy on the network's device, which would have to be waited for.
+        count = int(self._averaged.n_averaged)
+        get_ema_multi_avg_fn(min(self._ema, (1 + count) / (10 + count)))(averaged, current, count)

@@ -69,12 +69,13 @@ def criticise(
     """
     network = discriminator.network
     # One pass over both halves is faster than two, and the same: no discriminator mixes rows of a batch.
-    scores = network(torch.cat([real, fake]), torch.cat([labels, labels]))
+    # Of layers that run in less than float32, the scores are taken on in it.
+    scores = network(torch.cat([real, fake]), torch.cat([labels, labels])).float()
     real_scores, fake_scores = scores.chunk(2)
     total = loss = rule.loss.discriminator(real=real_scores, fake=fake_scores)
     added = None
     if rule.penalty is not None and step % rule.every == 0:
-        slope = rule.penalty(lambda images: network(images, labels), real=real, fake=fake, rng=rng)
+        slope = rule.penalty(lambda images: network(images, labels).float(), real=real, fake=fake, rng=rng)
         weight = rule.weight * rule.final ** (step / steps)
         added = weight * rule.every * slope
         total = loss + added
@@ -98,6 +99,6 @@ def persuade(
         labels: int64 (n,).
     """
     discriminator.requires_grad_(False)
-    scores = discriminator(fake, labels)
+    scores = discriminator(fake, labels).float()
     discriminator.requires_grad_(True)  # what has been computed stays without its gradient
     return loss.generator(real=real_scores.detach(), fake=scores)
