@@ -172,10 +172,10 @@ def test_a_loss_that_is_no_number_is_named_with_title_and_step(train: Labelled) 
 
 def draw(monkeypatch: pytest.MonkeyPatch, down: list[int], right: list[int], limit: int) -> None:
     """Lets `shifted` draw given moves."""
-    drawn = torch.tensor([down, right])[:, :, None]
+    drawn = torch.tensor([down, right])
 
     def randint(low: int, high: int, size: tuple[int, ...], *, generator: torch.Generator) -> Tensor:
-        assert (low, high, size) == (0, 2 * limit + 1, (2, len(down), 1))
+        assert (low, high, size) == (0, 2 * limit + 1, (2, len(down)))
         return drawn
 
     monkeypatch.setattr(torch, "randint", randint)

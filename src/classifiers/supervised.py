@@ -86,15 +86,12 @@ def shifted(pixels: Tensor, limit: int, rng: torch.Generator) -> Tensor:
     """
     if limit == 0:
         return pixels
-    count, channels, height, width = pixels.shape
-    device = pixels.device
-    down, right = torch.randint(0, 2 * limit + 1, (2, count, 1), generator=rng).to(device)
+    count, _, height, width = pixels.shape
+    down, right = torch.randint(0, 2 * limit + 1, (2, count), generator=rng).to(pixels.device)
     padded = nn.functional.pad(pixels, (limit, limit, limit, limit))
-    rows = (down + torch.arange(height, device=device))[:, None, :, None]
-    columns = (right + torch.arange(width, device=device))[:, None, None, :]
-    image = torch.arange(count, device=device)[:, None, None, None]
-    channel = torch.arange(channels, device=device)[:, None, None]
-    return padded[image, channel, rows, columns]
+    # Every place that an image can be moved to, as a view: whole rows of pixels are copied, not single ones.
+    places = padded.unfold(2, height, 1).unfold(3, width, 1)
+    return places[torch.arange(count, device=pixels.device), :, down, right]
 
 
 @torch.inference_mode()
