@@ -36,6 +36,8 @@ METRICS = ["fid", "fid_floor", "fid_ratio", "is_mean", "is_real", "label_agreeme
 METRICS += ["cas_real", "cas_gap", "diversity", "collapsed", "diverged", "mislabelled"]
 METRICS += ["converged", "best_images_seen", "images_seen"]
 # Fewer checks, one point of the label-efficiency curve and two classifiers each are enough to compare.
+# And of the stages, those whose metrics the tables show, with all that these need: not the audit.
+STAGES = ["verdict", "evaluate", "report"]
 SHORT = ["watch.checks=8", "finetune.labels=[100]", "finetune.replicates=2", "pretrain.replicates=2"]
 
 Row = dict[str, str]
@@ -97,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         finished, waiting = {key(row) for row in rows} | set(found()), queued()
         for one in dict.fromkeys(wanted.values()):
             if one.name not in finished and one.name not in waiting:
-                dvc("exp", "run", "--queue", "--name", one.name, *overrides(one))
+                dvc("exp", "run", "--queue", "--name", one.name, *overrides(one), *STAGES)
         # The worker that it leaves behind holds on to its output: captured, this would wait for the last run.
         subprocess.run(("dvc", "queue", "start", "--jobs", "1"), stdout=subprocess.DEVNULL, check=True)
         while True:

@@ -184,6 +184,8 @@ EXPERIMENTS = (
         "scale-1",
         "tried",
         "breakout",
+        "later",
+        "fresh",
     ),  # docs/training.md, and all that follow
     *("truncation", "labeller", "rejection", "mistakes", "rate", "profile"),
     "threads",  # docs/reproducing.md
