@@ -106,6 +106,14 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
+class Render:
+    """How many digits are rendered from strokes and fonts for each split."""
+
+    count: Count
+    test_count: Count
+
+
+@dataclass(frozen=True)
 class Generate:
     """How many synthetic images are written to each split, from which latent vectors, with whose labels."""
 
@@ -160,6 +168,7 @@ class Params(Common):
     verdict: Thresholds
     extractor: Supervised
     labeller: Supervised
+    render: Render
     generate: Generate
     evaluate: Evaluate
     classifier: Supervised
