@@ -1,14 +1,15 @@
 """Digits of fonts: strokes of the Hershey fonts, and shapes of the type faces that matplotlib ships."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from src.core.errors import PipelineError
-from src.datasets.glyphs import Glyph, from_shape, from_strokes
+from src.datasets.glyphs import Floats, Glyph, from_shape, from_strokes
 
 DIGITS = range(10)
 
@@ -35,7 +36,10 @@ FACES: Mapping[str, tuple[str, ...]] = {
         *("cmb10", "cmr10", "cmss10", "cmti10", "cmtt10"),
     ),
 }
-POINTS = 90  # a digit is about 60 pixels high then
+# A shape is drawn about 60 pixels high.
+POINTS = 90
+HEIGHT = 60
+LINE = 6  # pixels
 
 
 def hershey(name: str) -> list[Glyph]:
@@ -59,7 +63,20 @@ def hershey(name: str) -> list[Glyph]:
     lines = [[np.array(line, float) for line in font.strokes_for_text(str(digit))] for digit in DIGITS]
     # A line of one point is a pen that was lifted at once.
     drawn = [[line for line in those if len(line) > 1] for those in lines]
-    return [from_strokes(digit, drawn[digit], written=HERSHEY[name]) for digit in DIGITS]
+    if HERSHEY[name]:
+        return [from_strokes(digit, drawn[digit]) for digit in DIGITS]
+    return [from_shape(digit, _thick(drawn[digit])) for digit in DIGITS]
+
+
+def _thick(lines: Sequence[Floats]) -> npt.NDArray[np.bool_]:
+    """The shape of lines that lie side by side to make thick ones: drawn so wide that no gap is left."""
+    points = np.concatenate(lines)
+    scale = HEIGHT / np.ptp(points[:, 1])
+    page = Image.new("1", (2 * POINTS, 2 * POINTS))
+    for line in lines:
+        placed = (line - points.min(axis=0)) * scale + POINTS // 4
+        ImageDraw.Draw(page).line([tuple(point) for point in placed], fill=1, width=LINE, joint="curve")
+    return np.asarray(page)
 
 
 def type_face(name: str) -> list[Glyph]:

@@ -14,6 +14,9 @@ Ints = npt.NDArray[np.int64]
 # of a thin pen leave no dents.
 DISCS = 96
 STROKES = 3  # of a written digit, at most
+# Of a disc's radius. A square corner reaches out of the disc that touches its sides by 0.41 of that, and is
+# left out: corners come out round, as a pen makes them.
+CORNER = 0.45
 
 
 @dataclass(frozen=True)
@@ -39,22 +42,19 @@ class Glyph:
     written: bool
 
 
-def from_strokes(label: int, strokes: Sequence[Floats], *, written: bool = True) -> Glyph:
+def from_strokes(label: int, strokes: Sequence[Floats]) -> Glyph:
     """A glyph of lines that a pen follows.
 
     Args:
         label: The digit.
-        strokes: Polylines, each (n, 2), x to the right and y down, in any unit; together they have a height.
-        written: Whether each is a stroke of a hand, and there are up to `STROKES`; or they lie side by side
-            to make thick lines, and belong together.
+        strokes: Up to `STROKES` polylines, each (n, 2), x to the right and y down, in any unit; together they
+            have a height.
     """
     lengths = np.array([np.hypot(*np.diff(line, axis=0).T).sum() for line in strokes])
     # Discs by length, at least two each, and what rounding leaves goes to the longest.
     shares = np.maximum(2, np.floor(DISCS * lengths / lengths.sum()).astype(int))
     shares[lengths.argmax()] += DISCS - shares.sum()
     centres = _boxed(np.concatenate([_spaced(line, n) for line, n in zip(strokes, shares, strict=True)]))
-    if not written:
-        return _printed(label, centres, np.ones(DISCS))
     owners = np.repeat(np.arange(len(strokes)), shares)
     places = np.concatenate([np.linspace(0, 1, n) for n in shares])
     return Glyph(label, centres, np.ones(DISCS), owners, places, written=True)
@@ -75,25 +75,23 @@ def from_shape(label: int, shape: npt.NDArray[np.bool_]) -> Glyph:
     radii = depths[tuple(inside.T)]
     tolerance = 1.0
     while len(chosen := _cover(inside, radii, tolerance)) > DISCS:
-        tolerance *= 1.25
+        tolerance *= 1.1
     chosen = np.resize(chosen, DISCS)  # some of them twice where there are fewer
     # In a stroke of half-width r, a pixel is r / 2 from the edge on average.
     weights = radii[chosen] / (2 * radii.mean())
-    return _printed(label, _boxed(inside[chosen, ::-1].astype(np.float64)), weights)
-
-
-def _printed(label: int, centres: Floats, weights: Floats) -> Glyph:
+    centres = _boxed(inside[chosen, ::-1].astype(np.float64))
     return Glyph(label, centres, weights, np.zeros(DISCS, np.int64), np.full(DISCS, 0.5), written=False)
 
 
 def _cover(points: Ints, radii: Floats, tolerance: float) -> Ints:
-    """Indices of discs whose union reaches as far as that of all, up to a tolerance; largest first."""
+    """Indices of discs, largest first, out of which no other reaches by more than a tolerance or a corner."""
     left, chosen = radii.copy(), []
     while left.max() > 0:
         best = int(left.argmax())
         chosen.append(best)
-        distances = np.hypot(*(points - points[best]).T)
-        left[distances + radii <= radii[best] + tolerance] = 0
+        excess = np.hypot(*(points - points[best]).T) + radii - radii[best]
+        corner = (radii <= radii[best] / 2) & (excess <= CORNER * radii[best])
+        left[corner | (excess <= tolerance)] = 0
     return np.array(chosen)
 
 
