@@ -153,6 +153,8 @@ WRONG_VALUES = [
     ("seed", "0.0", "0.0; allowed: a whole number"),
     ("seed", "1e3", "1000.0; allowed: a whole number"),
     ("threads", "0", "0; allowed: a number from 1 to 1024"),
+    ("render.count", "0", f"0; allowed: {A_COUNT}"),
+    ("render.test_count", "1.5", "1.5; allowed: a whole number"),
     ("generate.count", "-5", f"-5; allowed: {A_COUNT}"),
     ("generate.count", "true", "True; allowed: a whole number"),
     ("generate.latent_scale", "0", "0; allowed: a number above 0 to 10"),
@@ -197,7 +199,10 @@ def test_a_wrong_value_is_refused(tmp_path: Path, key: str, text: str, message: 
 
 RANGES = {
     "from 0 to 2147483647": ["seed"],
-    "from 1 to 1000000000": ["validation", "generate.count", "generate.test_count", "finetune.min_steps"],
+    "from 1 to 1000000000": [
+        *("validation", "render.count", "render.test_count", "generate.count", "generate.test_count"),
+        "finetune.min_steps",
+    ],
     "from 20 to 1000000000": ["evaluate.images"],
     "from 1 to 1024": ["threads"],
     "from 1 to 65536": ["extractor.batch_size", "labeller.batch_size", "classifier.batch_size"],

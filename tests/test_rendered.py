@@ -72,13 +72,9 @@ def test_strokes_share_the_discs_by_their_length() -> None:
     assert glyph.places[[0, 71, 72, 95]].tolist() == [0, 1, 0, 1]
 
 
-def test_a_dot_of_a_stroke_has_two_discs_and_lines_that_belong_together_are_one_stroke() -> None:
+def test_a_dot_of_a_stroke_has_two_discs() -> None:
     lines = [line((0, 0), (0, 100)), line((1, 50), (1, 50.001))]
     assert np.bincount(from_strokes(1, lines).strokes).tolist() == [94, 2]
-    together = from_strokes(1, lines, written=False)
-    assert not together.written
-    assert together.strokes.tolist() == [0] * DISCS
-    assert together.places.tolist() == [0.5] * DISCS
 
 
 def test_a_shape_is_filled_by_discs() -> None:
@@ -92,7 +88,13 @@ def test_a_shape_is_filled_by_discs() -> None:
     assert large.sum() > 20
     assert np.ptp(glyph.centres[large, 0]) == 0  # all in the middle column
     assert np.ptp(glyph.centres[:, 1]) == pytest.approx(1)
-    assert glyph.weights.min() < glyph.weights.max() / 2  # the corners
+    assert glyph.weights.min() > glyph.weights.max() / 2  # corners are left out
+    # A thin line at the side of a thick one is not taken for one.
+    shape = np.zeros((60, 31), bool)
+    shape[:, :11] = shape[28:31] = True
+    glyph = from_shape(1, shape)
+    assert glyph.weights.min() < glyph.weights.max() / 2
+    assert glyph.centres[:, 0].max() > 0.15
 
 
 def test_a_curve_goes_through_its_points_and_turns_sharply_at_corners_only() -> None:
@@ -135,12 +137,12 @@ def test_the_table_has_several_ways_to_write_each_digit() -> None:
 def test_each_font_has_all_ten_digits_and_they_differ(name: str) -> None:
     those = fonts.hershey(name) if name in fonts.HERSHEY else fonts.type_face(name)
     assert [glyph.label for glyph in those] == list(range(10))
-    images = [plain(glyph) for glyph in those]
+    images = [plain(glyph, pen=1.2) for glyph in those]
     assert len({image.tobytes() for image in images}) == 10
     # No font of signs in the place of digits has these holes.
     assert holes(images[0]) == 1
     assert holes(images[8]) == 2
-    assert [holes(images[digit]) for digit in (1, 7)] == [0, 0]
+    assert holes(images[7]) == 0
 
 
 def test_only_single_lines_of_fonts_are_strokes_of_a_hand() -> None:
@@ -295,11 +297,14 @@ def test_pens_and_slants_stay_in_their_ranges() -> None:
 
 
 def test_a_printed_shape_keeps_its_strokes_together() -> None:
-    printed = from_strokes(1, [line((0, 0), (0, 60)), line((1, 0), (1, 60))], written=False)
+    # Discs that are neighbours stay so, for all that bends the strokes of a hand.
+    shape = np.ones((60, 5), bool)
+    printed = from_shape(1, shape)
     centres, _, _ = handwriting.written(handwriting.laid([printed] * 200), np.random.default_rng(0))
-    height = np.ptp(centres[..., 1], axis=1)
-    apart = np.hypot(*(centres[:, 0] - centres[:, 48]).T) / height  # the tops of the two lines
-    assert apart.max() < 0.06
+    order = np.argsort(printed.centres[:, 1], kind="stable")
+    steps = np.hypot(*np.moveaxis(np.diff(centres[:, order], axis=1), 2, 0))
+    before = np.diff(printed.centres[order, 1]).max()
+    assert steps.max() < 3 * before
 
 
 # The stage
