@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from src.datasets.glyphs import DISCS, STROKES, Floats, Glyph, Ints
 
-# The widths of these were chosen by eye, beside real MNIST training images, without looking at labels.
+# Chosen by eye beside real MNIST training images, and so that a classifier trained on the result is sure of
+# these and finds each digit about as often: without their labels.
 BUMPS = np.array([0.042, 0.065, 0.048, 0.024, 0.014, 0.01])  # of a stroke: moved, turned, bent, ever finer
 HOOK = 0.07  # a stroke's ends leave its direction
 END = 0.25  # of the stroke, which a hook takes

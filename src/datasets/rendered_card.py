@@ -13,15 +13,16 @@ _CARD = string.Template("""\
 # Digits rendered from strokes and fonts
 
 $train_count training and $test_count test images, $images, in $classes classes, drawn by a program (seed
-$seed). No real image and no real label went into them, so their labels are right and free.
+$seed). No real image and no real label went into them: their labels cost nothing.
 
 ![Some of them](samples.png)
 
 - **What is drawn**: for $strokes of the images strokes as people write them, for $hershey a Hershey font, for
   $faces a type face. Strokes are bent, slanted, turned and inked at random.
 - **Frame**: MNIST's. The ink fits into $box x $box pixels, and its centre of mass is in the middle.
-- **Known limits**: the strokes and how they vary were chosen by eye, beside real training images of MNIST
-  without their labels. People write digits in more ways than these.
+- **Known limits**: some images are misshapen. The strokes and how much they vary were chosen by eye, beside
+  real training images of MNIST without their labels, and by what a classifier trained on rendered images took
+  those for. People write digits in more ways than these.
 - **Terms**: the strokes are this project's, under its licence. The fonts:
 $fonts
 
