@@ -9,7 +9,7 @@ import torch
 from conftest import same, weights
 from torch import Tensor, nn
 
-from src.gan.player import Player
+from src.gan.player import Player, step_together
 
 SETTINGS: dict[str, Any] = {
     "learning_rate": 0.1,
@@ -58,6 +58,19 @@ def test_steps_are_adams_down_the_loss() -> None:
     # m = 0.5 m + 0.5 g = 0.25 + 1.5 over 1 - 0.5^2; v = 0.75 v + 0.25 g^2 = 0.1875 + 2.25 over 1 - 0.75^2:
     # 2.3333333 / sqrt(5.5714286) = 0.9885383 learning rates
     assert player.network.place.tolist() == pytest.approx([-0.1 - 0.09885383, 0.2], rel=1e-5)
+
+
+def test_players_step_together_down_a_loss_that_they_share() -> None:
+    pair = started(ema=0.0), started()
+    for _ in range(2):  # of several steps, gradients don't add up
+        step_together(pair, sloped(pair[0], 1.0, -2.0) + sloped(pair[1], -3.0, 4.0))
+    alone = started()
+    for _ in range(2):
+        alone.step(sloped(alone, 1.0, -2.0))
+    assert same(weights(pair[0].network), weights(alone.network))
+    assert same(weights(pair[0].average), weights(alone.network))
+    assert [player.gradient() for player in pair] == pytest.approx([5**0.5, 5.0])
+    assert pair[1].network.place.tolist() == pytest.approx([0.2, -0.2])
 
 
 def test_the_gradient_is_the_last_steps_over_all_weights() -> None:

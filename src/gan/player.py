@@ -1,6 +1,7 @@
 """A player of an adversarial game: a network, what trains it, and its moving average."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -53,11 +54,7 @@ class Player:
 
     def step(self, loss: Tensor) -> None:
         """One step of the network down a loss, and of its average after it."""
-        self._optimizer.zero_grad()
-        loss.backward()
-        self._optimizer.step()
-        if self._averaged is not None:
-            self._averaged.update_parameters(self.network)
+        step_together([self], loss)
 
     def advance(self) -> None:
         """Moves the learning rate on: once in each step of the run, whether or not this player took one."""
@@ -107,3 +104,14 @@ class Player:
         # torch passes this count as a copy on the network's device, which would have to be waited for.
         count = int(self._averaged.n_averaged)
         get_ema_multi_avg_fn(min(self._ema, (1 + count) / (10 + count)))(averaged, current, count)
+
+
+def step_together(players: Sequence[Player], loss: Tensor) -> None:
+    """One step of several players' networks down a loss that they share, and of their averages after it."""
+    for player in players:
+        player._optimizer.zero_grad()
+    loss.backward()
+    for player in players:
+        player._optimizer.step()
+        if player._averaged is not None:
+            player._averaged.update_parameters(player.network)
