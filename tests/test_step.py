@@ -70,6 +70,16 @@ def test_one_pass_scores_real_and_generated_images_with_their_labels(player: Pla
     assert abs(real.mean() - fake.mean()) > 1e-3
 
 
+def test_generated_images_may_have_labels_of_their_own(player: Player) -> None:
+    shown: list[Tensor] = []
+    player.network.register_forward_hook(lambda _, inputs, output: shown.append(inputs[1]))
+    given = {"real": REAL, "fake": FAKE, "labels": LABELS, "fake_labels": LABELS.flip(0)}
+    rule = dataclasses.replace(RULE, penalty=PENALTIES["r1_r2"])
+    criticise(player, rule, **given, step=1, steps=6, rng=torch.Generator())
+    assert shown[0].tolist() == [*range(10), *range(9, -1, -1)]
+    assert [labels.tolist() for labels in shown[1:]] == [[*range(10)]] * 2  # a penalty's
+
+
 def test_the_loss_is_the_discriminators_half_of_those_scores(player: Player) -> None:
     found = criticised(player, loss=LOSSES["lsgan"])
     expected = LOSSES["lsgan"].discriminator(real=found.real, fake=found.fake).item()

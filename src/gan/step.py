@@ -51,6 +51,7 @@ def criticise(
     real: Tensor,
     fake: Tensor,
     labels: Tensor,
+    fake_labels: Tensor | None = None,
     step: int,
     steps: int,
     rng: torch.Generator,
@@ -63,6 +64,7 @@ def criticise(
         real: Images (n, c, h, w) in [-1, 1].
         fake: Generated ones, without a gradient.
         labels: int64 (n,), of both.
+        fake_labels: Of the generated ones, where these have others. A penalty goes by `labels` all the same.
         step: Which step of the run this is, from 1.
         steps: How many there will be.
         rng: Draws what a penalty needs.
@@ -70,7 +72,8 @@ def criticise(
     network = discriminator.network
     # One pass over both halves is faster than two, and the same: no discriminator mixes rows of a batch.
     # Of layers that run in less than float32, the scores are taken on in it.
-    scores = network(torch.cat([real, fake]), torch.cat([labels, labels])).float()
+    both = torch.cat([labels, labels if fake_labels is None else fake_labels])
+    scores = network(torch.cat([real, fake]), both).float()
     real_scores, fake_scores = scores.chunk(2)
     total = loss = rule.loss.discriminator(real=real_scores, fake=fake_scores)
     added = None
