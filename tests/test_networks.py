@@ -122,7 +122,7 @@ def test_a_network_can_be_rebuilt_from_what_it_says_of_itself(name: str) -> None
 def test_a_saved_generator_is_called_after_its_pair() -> None:
     assert GENERATORS["mlp-generator"] is MLPGenerator
     assert GENERATORS["conv-generator"] is ConvGenerator
-    assert list(GENERATORS) == [f"{name}-generator" for name in PAIRS]
+    assert list(GENERATORS) == [*(f"{name}-generator" for name in PAIRS), "translator"]
 
 
 @each_spec

@@ -16,6 +16,7 @@ from src.networks import weights
 from src.networks.classifier import CLASSIFIERS, ConvClassifier
 from src.networks.network import Network, build
 from src.networks.pairs import GENERATORS
+from src.networks.translator import Translator
 
 KINDS = CLASSIFIERS | GENERATORS
 COLOUR = ImageSpec(channels=3, height=10, width=13, classes=4)
@@ -23,6 +24,7 @@ COLOUR = ImageSpec(channels=3, height=10, width=13, classes=4)
 OPTIONS: dict[str, dict[str, Any]] = {
     "mlp-generator": {"latent": 5, "width": 4, "conditional": True},
     "conv-generator": {"latent": 5, "width": 2, "conditional": True},
+    "translator": {"width": 2},
     "conv-classifier": {"width": 2},
 }
 
@@ -33,8 +35,12 @@ def built(name: str, seed: int = 1, spec: ImageSpec = GREY) -> Network:
 
 def output(network: Network) -> torch.Tensor:
     shape = network.spec.shape
-    made = type(network) in GENERATORS.values()
-    inputs = (torch.linspace(-2, 2, 15).view(3, 5), torch.arange(3)) if made else (torch.ones(3, *shape) / 3,)
+    if type(network) not in GENERATORS.values():
+        inputs: tuple[torch.Tensor, ...] = (torch.ones(3, *shape) / 3,)
+    elif isinstance(network, Translator):
+        inputs = torch.ones(3, *shape) / 3, torch.arange(3)
+    else:
+        inputs = torch.linspace(-2, 2, 15).view(3, 5), torch.arange(3)
     with torch.no_grad():
         return network(*inputs)
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from src.core.errors import PipelineError
 from src.datasets import idx
 from src.datasets.idx import Split
-from src.datasets.spec import ImageSpec
+from src.datasets.spec import FILE as SPEC
+from src.datasets.spec import ImageSpec, read_spec
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,17 @@ class Labelled:
         """`count` of the images at random, in their order: the first need not be like the rest."""
         return self.at(torch.randperm(len(self), generator=rng)[:count].sort().values)
 
+    def of_classes(self, classes: Tensor, rng: torch.Generator) -> "Labelled":
+        """One image at random, perhaps the same again, for each class of `classes`, int64 (m,).
+
+        Where the images lie on another device, `classes` and the generator are on the CPU all the same.
+        """
+        labels = self.given.cpu()
+        counts = labels.bincount(minlength=int(classes.max()) + 1)
+        firsts = counts.cumsum(0) - counts
+        places = firsts[classes] + (torch.rand(len(classes), generator=rng).double() * counts[classes]).long()
+        return self.at(labels.argsort(stable=True)[places].to(self.pixels.device))
+
     def at(self, which: slice | Tensor) -> "Labelled":
         """The images of these indices, int64 (m,), or of a range."""
         return Labelled(self.pixels[which], None if self.labels is None else self.labels[which])
@@ -83,6 +95,31 @@ class Labelled:
     def or_labelled(self, classes: Tensor) -> "Labelled":
         """The images with their labels, or with `classes`, int64 (n,), where those are not known."""
         return Labelled(self.pixels, classes if self.labels is None else self.labels)
+
+
+def usable_source(source: Labelled | None, spec: ImageSpec) -> Labelled:
+    """The images that a translator starts from, if it can.
+
+    Args:
+        source: Labelled images, or None where the caller has none.
+        spec: What the images look like that they are to be translated into.
+
+    Raises:
+        PipelineError: There are none, they are of another shape, or not of exactly these classes.
+    """
+    if source is None:
+        raise PipelineError("a translator starts from labelled images; name a folder of some with --source")
+    if source.pixels.shape[1:] != spec.shape:
+        channels, height, width = source.pixels.shape[1:]
+        found = f"{width}x{height} with {channels} channels"
+        raise PipelineError(f"the source images are {found}; allowed: {spec}, as the images to be like")
+    counts = source.given.bincount(minlength=spec.classes)
+    if len(counts) > spec.classes:
+        raise PipelineError(f"a source image has label {len(counts) - 1}; allowed: below {spec.classes}")
+    if missing := (counts == 0).nonzero().flatten().tolist():
+        told = ", ".join(map(str, missing))
+        raise PipelineError(f"the source images have none of class {told}; allowed: images of every class")
+    return source
 
 
 def to_unit(pixels: Tensor) -> Tensor:
@@ -102,6 +139,20 @@ def read(root: Path, split: Split, spec: ImageSpec) -> Labelled:
         idx.IdxError: A file is missing, damaged, or holds something else than `spec` says.
     """
     return _copied(*idx.read_pair(root, split, spec), spec)
+
+
+def read_source(root: Path | None) -> Labelled | None:
+    """The training split of a labelled set that a translator starts from, whatever its images look like.
+
+    Args:
+        root: Its folder; None, or one that holds no set: there are no such images.
+
+    Raises:
+        PipelineError: A file is missing or damaged.
+    """
+    if root is None or not (root / SPEC).exists():
+        return None
+    return read(root, "train", read_spec(root))
 
 
 def read_files(images: Path, labels: Path, spec: ImageSpec, advice: str) -> Labelled:
