@@ -184,7 +184,9 @@ class CommitteeRecipe(Recipe):
 class Committee:
     """The generator minimises the mean of what its discriminators say."""
 
-    def __init__(self, recipe: CommitteeRecipe, spec: ImageSpec, data: Labelled, *, seed: int) -> None:
+    def __init__(
+        self, recipe: CommitteeRecipe, spec: ImageSpec, data: Labelled, *, seed: int, **_: Any
+    ) -> None:
         self._data, self._recipe = data, recipe
         options = {"width": 4, "conditional": True}
 
@@ -206,7 +208,7 @@ class Committee:
         self.period = 1
         self.generator, self.discriminator = self._g.average, critics[0]
 
-    def play(self, step: int, steps: int) -> dict[str, float]:
+    def play(self, step: int, steps: int) -> dict[str, Tensor]:
         batch = next(self._batches)
         labels, rule = self._data.given[batch], self._recipe.rule
         fake = self._g.network(
@@ -217,12 +219,12 @@ class Committee:
         values, told = {}, []
         for i, critic in enumerate(self._critics):
             found = criticise(critic, rule, **shown, **when)
-            values[f"d{i}_loss"] = found.loss.item()
+            values[f"d{i}_loss"] = found.loss.detach()
             scored = {"real_scores": found.real, "fake": fake, "labels": labels}
             told.append(persuade(critic.network, rule.loss, **scored))
         loss = torch.stack(told).mean()
         self._g.step(loss)
-        return values | {"g_loss": loss.item()}
+        return values | {"g_loss": loss.detach()}
 
 
 OTHER_KEYS = ("network", "conditional", "width", "spectral_norm")

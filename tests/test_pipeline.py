@@ -29,7 +29,7 @@ READ = {"download": {"src/datasets/table.yaml"}}
 # Code that can refuse, and never change a byte of what a stage writes.
 EXEMPT = {f"src/core/{name}.py" for name in ("errors", "stage", "parent", "params", "limits", "settings")}
 # Code whose rows, as far as the recipe names them, have fingerprints in RESOLVED.
-TABLES = {f"src/gan/{name}.py" for name in ("losses", "penalties", "games", "gan")} | {
+TABLES = {f"src/gan/{name}.py" for name in ("losses", "penalties", "games", "gan", "cyclegan")} | {
     f"src/networks/{name}.py" for name in ("pairs", "mlp", "conv")
 }
 RESOLVED = "results/recipe.json"

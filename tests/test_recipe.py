@@ -85,7 +85,7 @@ DECAY = "a number from 0 to 0.999999"
 
 # Row, key, value, and the message from the value on, as far as the dots.
 WRONG_VALUES = [
-    ("gan", "kind", "diffusion", "'diffusion'; allowed: gan"),
+    ("gan", "kind", "diffusion", "'diffusion'; allowed: gan, cyclegan"),
     ("gan", "kind", ["gan"], "['gan']; allowed: a name"),
     ("gan", "loss", "lsgn", "'lsgn'; allowed: gan, minimax, wgan, lsgan, hinge, rpgan"),
     ("wgan", "network", True, "True; allowed: a name"),
@@ -146,7 +146,7 @@ def test_a_value_of_a_wrong_type_is_refused_by_its_name(key: str) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_a_missing_key_is_refused_by_its_name(key: str) -> None:
     found = refusal({name: value for name, value in ROWS["gan"].items() if name != key})
-    more = " (gan)" if key == "kind" else ""
+    more = " (gan, cyclegan)" if key == "kind" else ""
     assert found == f"params.yaml: recipes.gan.{key} is missing; add it{more}"
 
 
@@ -204,7 +204,10 @@ def test_another_kind_of_game_has_keys_of_its_own(monkeypatch: pytest.MonkeyPatc
     assert refusal(row | {"generators": 3, "latent": 64}).startswith(
         "params.yaml: recipes.gan.latent is 64; allowed: no such key; kind, loss"
     )
-    assert refusal(row | {"kind": "third"}) == "params.yaml: recipes.gan.kind is 'third'; allowed: gan, other"
+    assert (
+        refusal(row | {"kind": "third"})
+        == "params.yaml: recipes.gan.kind is 'third'; allowed: gan, cyclegan, other"
+    )
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_subnormal=False) | st.text(max_size=8)

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, Protocol
 
+from torch import nn
+
 from src.core import params
 from src.core.settings import OneOf
 from src.datasets.labelled import Labelled
 from src.datasets.spec import ImageSpec
+from src.gan.cyclegan import Cyclegan, CycleganRecipe
 from src.gan.gan import Gan, GanRecipe
 from src.gan.loop import Game
 from src.gan.recipe import Recipe
@@ -15,7 +18,17 @@ from src.gan.recipe import Recipe
 class Start(Protocol):
     """A game's class."""
 
-    def __call__(self, recipe: Any, spec: ImageSpec, data: Labelled, *, seed: int, precision: str) -> Game:
+    def __call__(
+        self,
+        recipe: Any,
+        spec: ImageSpec,
+        data: Labelled,
+        *,
+        seed: int,
+        precision: str,
+        source: Labelled | None,
+        judge: nn.Module | None,
+    ) -> Game:
         """Sets a game up.
 
         Args:
@@ -24,6 +37,8 @@ class Start(Protocol):
             data: Real training images with their labels, on the device to train on.
             seed: The run's seed.
             precision: Of the networks' layers: float32, tf32 (which src.core.machine sets) or bfloat16.
+            source: Labelled images that a translator starts from; None: there are none.
+            judge: A classifier of translated images; None: there is none.
         """
 
 
@@ -34,7 +49,7 @@ class Kind(NamedTuple):
     game: Start
 
 
-GAMES: dict[str, Kind] = {"gan": Kind(GanRecipe, Gan)}
+GAMES: dict[str, Kind] = {"gan": Kind(GanRecipe, Gan), "cyclegan": Kind(CycleganRecipe, Cyclegan)}
 
 
 def recipe(row: Mapping[str, Any], key: str) -> Recipe:
@@ -62,6 +77,15 @@ def recipes(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Recipe]:
     return {name: recipe(row, f"recipes.{name}") for name, row in rows.items()}
 
 
-def start(made: Recipe, spec: ImageSpec, data: Labelled, *, seed: int, precision: str = "float32") -> Game:
-    """The game that a recipe plays, set up."""
-    return GAMES[made.kind].game(made, spec, data, seed=seed, precision=precision)
+def start(
+    made: Recipe,
+    spec: ImageSpec,
+    data: Labelled,
+    *,
+    seed: int,
+    precision: str = "float32",
+    source: Labelled | None = None,
+    judge: nn.Module | None = None,
+) -> Game:
+    """The game that a recipe plays, set up; arguments are those of `Start`."""
+    return GAMES[made.kind].game(made, spec, data, seed=seed, precision=precision, source=source, judge=judge)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.core.checkpoint import Part
 from src.core.seeding import Stream, send, stream_seed
@@ -42,10 +42,20 @@ class Gan:
         data: Real training images with their labels, on the device to train on.
         seed: The run's seed.
         precision: `bfloat16` runs the networks' layers in it; weights, losses and steps stay float32.
+        source: Not used: a generator starts from noise.
+        judge: Not used.
     """
 
     def __init__(
-        self, recipe: GanRecipe, spec: ImageSpec, data: Labelled, *, seed: int, precision: str = "float32"
+        self,
+        recipe: GanRecipe,
+        spec: ImageSpec,
+        data: Labelled,
+        *,
+        seed: int,
+        precision: str = "float32",
+        source: Labelled | None = None,
+        judge: nn.Module | None = None,
     ) -> None:
         self._pixels, self._labels = data.pixels, data.given
         self._recipe, self._rule, self._device = recipe, recipe.rule, data.pixels.device
