@@ -16,7 +16,7 @@ from src.core.settings import Common, Supervised
 
 @dataclass(frozen=True)
 class Settings(Common):
-    """What this stage reads of params.yaml: of the recipe, only whether it is conditional."""
+    """What this stage reads of params.yaml: of the recipe, its kind and whether it is conditional."""
 
     labeller: Supervised
     loss: str
@@ -29,7 +29,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = stage.parser(__file__, __doc__, data="folder of the real images", output="folder to write")
     args = parser.parse_args(argv)
     settings = params.load(Settings)
-    if settings.relabel or not settings.recipes[settings.loss].get("conditional", True):
+    row = settings.recipes[settings.loss]
+    # A translation has its source image's label, whatever the discriminators are told.
+    knows_classes = row["kind"] == "cyclegan" or row.get("conditional", True)
+    if settings.relabel or not knows_classes:
         train(settings, args)
         return
     with files.folder(args.output) as folder:

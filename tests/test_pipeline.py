@@ -148,7 +148,7 @@ def at(key: str) -> set[str]:
 
 
 # What the rows of `recipes` are read for, where not for all that the one that `loss` names holds.
-OF_THE_ROW = {"train_labeller": "recipes.${loss}.conditional"}
+OF_THE_ROW = {"train_labeller": {"recipes.${loss}.conditional", "recipes.${loss}.kind"}}
 # Reads nothing, and refuses bad parameters as every stage does.
 CHECKS_ONLY = "report"
 
@@ -171,7 +171,7 @@ def test_parameters_are_exactly_those_of_the_stages_settings(name: str) -> None:
     assert len(set(declared)) == len(declared)
     keys = set(fields_of(name).values())
     if "recipes" in keys:
-        keys = keys - {"recipes"} | {OF_THE_ROW.get(name, "recipes.${loss}")}
+        keys = keys - {"recipes"} | OF_THE_ROW.get(name, {"recipes.${loss}"})
         # dvc.yaml's key has the row's name in it: who reads one value of a row need not care for the name.
         keys -= {"loss"} if name in OF_THE_ROW else set()
     assert set(declared) == set().union(*map(at, keys))
@@ -215,10 +215,11 @@ def test_all_settings_are_read_and_under_their_names_only(name: str) -> None:
             assert id(node) in owners | allowed, f"line {node.lineno}"
 
 
-def test_of_the_recipes_rows_the_labeller_reads_one_value() -> None:
+def test_of_the_recipes_rows_the_labeller_reads_two_values() -> None:
     tree = ast.parse(file_of("train_labeller").read_text())
-    uses = [node for node in ast.walk(tree) if ast.unparse(node).startswith("settings.recipes")]
-    assert max(map(ast.unparse, uses), key=len) == "settings.recipes[settings.loss].get('conditional', True)"
+    uses = [ast.unparse(node) for node in ast.walk(tree)]
+    assert {"row = settings.recipes[settings.loss]", "row['kind']", "row.get('conditional', True)"} <= {*uses}
+    assert sum(use == "row" for use in uses) == 3  # where it is made, and these
     assert ast.unparse(tree).count("settings.recipes") == ast.unparse(tree).count("settings.loss") == 1
 
 
