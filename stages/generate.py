@@ -37,11 +37,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         labeller="folder of stage train_labeller",
         outcome="JSON of stage verdict",
         output="folder to write",
+        optional={"source": "folder of labelled images for a translator"},
     )
     args = parser.parse_args(argv)
     settings, chosen = params.load(Settings), files.read_json(args.recipe)
     device = set_up(settings.device, settings.threads)
-    labeller = files.read_json(args.labeller / "labeller.json")
+    source, labeller = labelled.read_source(args.source), files.read_json(args.labeller / "labeller.json")
     generator = weights.read(args.generator, GENERATORS).to(device)
     spec, names = read_spec(args.data), read_names(args.data)
     train, _ = labelled.read_train(args.data, spec, settings.validation)
@@ -49,20 +50,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     if labeller["trained"]:
         network = weights.read_classifier(args.labeller / "network.safetensors", spec).to(device)
         label = partial(supervised.predict, network)
-
     sizes = {"train": settings.generate.count, "test": settings.generate.test_count}
     scale, seed = settings.generate.latent_scale, settings.seed
+    told = generator.options.get("conditional", True)
     with files.folder(args.output) as folder:
         written = {
             split: sampling.write_split(
-                folder, split, generator, sizes[split], scale=scale, seed=seed, label=label
+                folder, split, generator, sizes[split], scale=scale, seed=seed, label=label, source=source
             )
             for split in idx.SPLITS
         }
         labels = card.labelling(
             len(train),
             accuracy=labeller.get("validation_accuracy"),
-            changed=sum(c for _, c in written.values()) if generator.options["conditional"] else None,
+            changed=sum(c for _, c in written.values()) if told else None,
+            translated=chosen["recipe"]["kind"] == "cyclegan",
         )
         manifest = card.Manifest(
             dataset=settings.dataset,

@@ -12,10 +12,13 @@ from src.core.settings import Common, Precision, Watch
 from src.datasets import labelled
 from src.datasets.spec import read_spec
 from src.gan import games, watch
+from src.gan.cyclegan import Cyclegan, CycleganRecipe
 from src.gan.run import Run
 from src.networks import sampling, weights
 from src.networks.pairs import GENERATORS
 from src.report import grids, plots
+
+SHOWN = 20  # images in a row of the pictures of translations
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         extractor="network that scores checks",
         generator="network to write",
         results="folder to write curves to",
+        optional={
+            "source": "folder of labelled images for a translator",
+            "judge": "classifier that label_weight holds a translator to",
+        },
     )
     args = parser.parse_args(argv)
     settings, chosen = params.load(Settings), files.read_json(args.recipe)
@@ -44,12 +51,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     spec = read_spec(args.data)
     train, heldout = (p.to(device) for p in labelled.read_train(args.data, spec, settings.validation))
     extractor = weights.read_classifier(args.extractor, spec).to(device)
-    key, inputs = (recipe, settings), (args.data, args.extractor)
+    translating = isinstance(recipe, CycleganRecipe)
+    seed, source = settings.seed, labelled.read_source(args.source if translating else None)
+    judge = weights.read_classifier(args.judge, spec) if translating and args.judge else None
+    key, paths = (recipe, settings), (args.data, args.extractor, args.source, args.judge)
+    inputs = [path for path in paths if path and path.exists()]
     with checkpoint.opened(__file__, settings=key, inputs=inputs) as resuming:
-        game = games.start(recipe, spec, train, seed=settings.seed, precision=settings.precision)
+        game = games.start(
+            recipe, spec, train, seed=seed, precision=settings.precision, source=source, judge=judge
+        )
         run = Run(game, recipe, settings.watch, pause=resuming.pause)
         watching = watch.Watch(
-            game, extractor, train=train, heldout=heldout, settings=settings.watch, seed=settings.seed
+            game, extractor, train=train, heldout=heldout, settings=settings.watch, seed=seed, source=source
         )
         resuming.track("gan", run=run, watch=watching)
         end = watching.follow(run, images=recipe.images, title=chosen["name"])
@@ -64,6 +77,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             for percent, pixels in watching.grids.items():
                 picture = grids.tiled(pixels, columns=sampling.grid_size(spec)[1])
                 plots.write_picture(folder / "samples" / f"{percent:03d}_percent.png", picture)
+            if isinstance(game, Cyclegan):
+                for name, shown in game.translations(SHOWN, seed).items():
+                    plots.write_picture(folder / f"{name}_translated.png", grids.sheet(shown, SHOWN))
         weights.write(args.generator, watching.best_generator(), GENERATORS)
 
 

@@ -12,6 +12,7 @@ from src.datasets.spec import ImageSpec, read_names, read_spec
 
 # Where labels come from, in the words that users read.
 CONDITIONAL = "the class that the generator was asked for, which it learnt from real labels"
+TRANSLATED = "the class of the source image that was translated, which had it before"
 RELABELLED = "a classifier trained on the same real labels, whatever class the generator was asked for"
 LABELLED = (
     "a classifier trained on real labels, since the generator knows no classes; "
@@ -87,6 +88,12 @@ def test_labels_of_an_unconditional_generator_come_from_a_labeller_of_known_accu
         "real_labels_seen": 40_321,
         "labeller_validation_accuracy": accuracy,
     }
+
+
+def test_labels_of_translations_are_those_of_their_source_images() -> None:
+    labels = card.labelling(40_321, accuracy=None, changed=0, translated=True)
+    assert labels == {"source": TRANSLATED, "real_labels_seen": 40_321}
+    assert card.labelling(40_321, accuracy=0.5, changed=1, translated=True)["source"] == RELABELLED
 
 
 def test_the_manifest_counts_the_labels_that_a_labeller_changed() -> None:

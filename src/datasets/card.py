@@ -11,6 +11,7 @@ from src.datasets.spec import ImageSpec, write_spec
 
 # Where labels come from.
 CONDITIONAL = "the class that the generator was asked for, which it learnt from real labels"
+TRANSLATED = "the class of the source image that was translated, which had it before"
 RELABELLED = "a classifier trained on the same real labels, whatever class the generator was asked for"
 LABELLED = (
     "a classifier trained on real labels, since the generator knows no classes; "
@@ -90,7 +91,9 @@ class Manifest:
     sha256: Mapping[str, str]
 
 
-def labelling(real_labels: int, *, accuracy: float | None, changed: int | None) -> dict[str, Any]:
+def labelling(
+    real_labels: int, *, accuracy: float | None, changed: int | None, translated: bool = False
+) -> dict[str, Any]:
     """Where a set's labels come from.
 
     Args:
@@ -99,9 +102,11 @@ def labelling(real_labels: int, *, accuracy: float | None, changed: int | None) 
             label.
         changed: Images, of both splits, to which it gave another class than the generator was asked for; None
             for a generator that knows no classes.
+        translated: Whether the images are translations of labelled ones.
     """
     if accuracy is None:
-        return {"source": CONDITIONAL, "real_labels_seen": real_labels}
+        source = TRANSLATED if translated else CONDITIONAL
+        return {"source": source, "real_labels_seen": real_labels}
     labels = {"real_labels_seen": real_labels, "labeller_validation_accuracy": accuracy}
     return labels | ({"source": LABELLED} if changed is None else {"source": RELABELLED, "changed": changed})
 

@@ -52,6 +52,7 @@ class Watch:
         heldout: Real images that nothing trains on, never test images.
         settings: How many checks and grids there are, how many images are compared, and the patience.
         seed: The run's seed.
+        source: Labelled images for a translator to start from; other games need none.
 
     Attributes:
         curves: All reports so far.
@@ -73,9 +74,10 @@ class Watch:
         heldout: Labelled,
         settings: Settings,
         seed: int,
+        source: Labelled | None = None,
     ) -> None:
         self._generator, self._discriminator, self._extractor = game.generator, game.discriminator, extractor
-        self._settings, self._seed = settings, seed
+        self._settings, self._seed, self._source = settings, seed, source
         count = min(settings.check_images, len(heldout), len(train))
         self._train, self._heldout = train.part(0, count), heldout.part(0, count)
         self._reference = embed(extractor, self._heldout.pixels)
@@ -83,9 +85,9 @@ class Watch:
         self.real["agreement"] = _agreement(self._reference, self._heldout.given)
         self._device = heldout.pixels.device
         rows, columns = sampling.grid_size(game.generator.spec)
-        latent = int(game.generator.options["latent"])
-        latents = torch.randn(rows * columns, latent, generator=generator_for("gan/grid", seed))
-        self._pictured = latents.to(self._device), (torch.arange(len(latents)) % columns).to(self._device)
+        asked = torch.arange(rows * columns) % columns
+        given = sampling.inputs(game.generator, asked, generator_for("gan/grid", seed), source=source)
+        self._pictured = given, asked.to(self._device)
         self.curves: list[Report] = []
         self.grids: dict[int, Tensor] = {}
         self.checks: list[Check] = []
@@ -139,7 +141,8 @@ class Watch:
             "exhausted": self.exhausted,
             "best": self.best._asdict(),
             "real": self.real,
-            "conditional": bool(self._generator.options.get("conditional", False)),
+            # Translations have the class of their source image, whatever the options say.
+            "conditional": bool(self._generator.options.get("conditional", True)),
         }
         return self.end
 
@@ -164,7 +167,10 @@ class Watch:
     def look(self, images_seen: int) -> Check:
         """Adds a check of the run as it stands now."""
         count = len(self._heldout)
-        blocks = list(sampling.blocks(self._generator, count, purpose="gan/check", seed=self._seed))
+        drawn = sampling.blocks(
+            self._generator, count, purpose="gan/check", seed=self._seed, source=self._source
+        )
+        blocks = list(drawn)
         pixels = torch.cat([block.pixels for block in blocks]).to(self._device)
         asked = torch.cat([block.given for block in blocks]).to(self._device)
         self._generator.train()
