@@ -1,0 +1,153 @@
+"""The loop that learns from labelled images of one kind, and from unlabelled ones of another: FixMatch.
+
+What the network's moving average is sure of on an image as it is, the network learns on the same image
+strongly changed (Sohn et al. 2020, eq. 4). Guesses are first divided by their running mean, so that they
+cover all classes evenly (distribution alignment, Berthelot et al. 2020, section 3.1).
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from src.classifiers.augmentation import strong
+from src.classifiers.supervised import shifted
+from src.core.checkpoint import Checkpoint, Part
+from src.core.errors import PipelineError
+from src.core.settings import SemiSupervised
+from src.datasets.batches import Shuffled
+from src.datasets.labelled import Labelled, to_unit
+from src.networks.network import Network
+
+
+class Alignment:
+    """The running mean of guesses, by which they are divided.
+
+    Args:
+        classes: How many there are.
+        device: Where guesses lie.
+    """
+
+    DECAY = 0.99  # a step
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        self.mean = torch.full((classes,), 1 / classes, device=device)
+
+    def __call__(self, guesses: Tensor) -> Tensor:
+        """Takes in probabilities (n, classes), and returns them aligned: each row adds up to 1 again."""
+        # p' = p / mean(p), normalised
+        self.mean = self.DECAY * self.mean + (1 - self.DECAY) * guesses.mean(dim=0)
+        aligned = guesses / self.mean
+        return aligned / aligned.sum(dim=1, keepdim=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The mean."""
+        return {"mean": self.mean}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from where `state_dict` was taken."""
+        self.mean = state["mean"].to(self.mean.device)
+
+
+def fit(
+    network: Network,
+    source: Labelled,
+    target: Tensor,
+    settings: SemiSupervised,
+    *,
+    rng: torch.Generator,
+    title: str,
+    checkpoint: Checkpoint,
+) -> None:
+    """Trains a classifier in place, and leaves its moving average's weights in it, in eval mode.
+
+    Args:
+        network: Maps images (n, channels, height, width) in [-1, 1] to logits (n, classes).
+        source: Labelled images, on the network's device.
+        target: Unlabelled ones, uint8 (m, channels, height, width), there too.
+        settings: Batches, steps, rates and thresholds.
+        rng: Draws the order of the images and their changes.
+        title: What the progress bar says; another for each classifier of a stage.
+        checkpoint: Takes the training up where it was cut off.
+
+    Raises:
+        PipelineError: The loss is NaN or infinite; names the step.
+    """
+    if weights := checkpoint.finished(title):
+        network.load_state_dict(weights)
+        network.eval()
+        return
+    learner = _Learner(network, source, target, settings, rng)
+    checkpoint.track(title, **learner.parts)
+    done = learner.schedule.last_epoch
+    with tqdm(total=settings.steps, initial=done, desc=title, unit="step", mininterval=1) as bar:
+        for step in range(done + 1, settings.steps + 1):
+            checkpoint.pause()
+            loss, sure = learner.step()
+            if not math.isfinite(loss):
+                raise PipelineError(
+                    f"{title}: loss is {loss} at step {step}; lower its learning_rate in params.yaml"
+                )
+            bar.update()
+            bar.set_postfix({"loss": f"{loss:.3f}", "sure": f"{sure:.0%}"}, refresh=False)
+    network.load_state_dict(learner.average.module.state_dict())
+    network.eval()
+    checkpoint.finish(title, network)
+
+
+class _Learner:
+    """The network with all that a step takes; arguments are those of `fit`."""
+
+    def __init__(
+        self,
+        network: Network,
+        source: Labelled,
+        target: Tensor,
+        settings: SemiSupervised,
+        rng: torch.Generator,
+    ) -> None:
+        self._network, self._source, self._target = network, source, target
+        self._settings, self._rng = settings, rng
+        rate, average = settings.learning_rate, get_ema_multi_avg_fn(settings.ema)
+        self._optimizer = torch.optim.AdamW(network.parameters(), lr=rate, fused=True)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self._optimizer, rate, total_steps=settings.steps)
+        self.average = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+        self._alignment = Alignment(network.spec.classes, target.device)
+        self._told = Shuffled(len(source), settings.batch_size, rng)
+        self._untold = Shuffled(len(target), settings.unlabelled, rng)
+        network.train()
+        self.average.eval()
+        self.parts: dict[str, Part] = {
+            "network": network,
+            "optimizer": self._optimizer,
+            "schedule": self.schedule,
+            "average": self.average,
+            "alignment": self._alignment,
+            "told": self._told,
+            "untold": self._untold,
+        }
+
+    def step(self) -> tuple[float, float]:
+        """One step; returns its loss, and the part of the unlabelled images whose guess it learnt."""
+        device, rng = self._target.device, self._rng
+        batch, images = next(self._told).to(device), self._target[next(self._untold).to(device)]
+        with torch.no_grad():
+            seen = self.average(to_unit(shifted(images, self._settings.shift, rng)))
+            sure, guessed = self._alignment(seen.softmax(dim=1)).max(dim=1)
+            kept = sure >= self._settings.threshold
+        changed = torch.cat([strong(self._source.pixels[batch], rng), strong(images, rng)])
+        logits = self._network(changed.div_(127.5).sub_(1))
+        of_source, of_target = logits.split([len(batch), len(images)])
+        # The mean is over all of them: guesses weigh the more, the more of them are sure.
+        guesses = (cross_entropy(of_target, guessed, reduction="none") * kept).mean()
+        loss = cross_entropy(of_source, self._source.given[batch]) + guesses
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        self.schedule.step()
+        self.average.update_parameters(self._network)
+        return loss.item(), kept.float().mean().item()

@@ -1,0 +1,143 @@
+"""Learning from unlabelled images: guesses are aligned by hand-made numbers, and carry labels over."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import same, weights
+from torch import Tensor
+
+from src.classifiers import augmentation, semi_supervised, supervised
+from src.classifiers.semi_supervised import Alignment
+from src.core.checkpoint import Checkpoint
+from src.core.errors import PipelineError
+from src.core.settings import SemiSupervised
+from src.datasets.labelled import Labelled
+from src.datasets.spec import ImageSpec
+from src.networks.classifier import ConvClassifier
+from src.networks.network import build
+
+SPEC = ImageSpec(channels=1, height=12, width=12, classes=4)
+SETTINGS = SemiSupervised(
+    width=4,
+    steps=250,
+    batch_size=16,
+    unlabelled=32,
+    learning_rate=0.01,
+    shift=1,
+    threshold=0.9,
+    ema=0.9,
+    min_agreement=0.5,
+)
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def corners(count: int, ink: int, noise: int, seed: int) -> Labelled:
+    """A square in one of four corners, which is the class."""
+    pixels = torch.randint(0, noise + 1, (count, 1, 12, 12), generator=rng(seed), dtype=torch.uint8)
+    labels = torch.randint(0, 4, (count,), generator=rng(seed + 1))
+    for image, label in zip(pixels, labels.tolist(), strict=True):
+        row, column = 7 * (label // 2), 7 * (label % 2)
+        image[0, row : row + 5, column : column + 5] = ink
+    return Labelled(pixels, labels)
+
+
+@pytest.fixture(autouse=True)
+def gentle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Corners stay corners."""
+    for name, value in (("TURN", 5.0), ("STRETCH", 0.05), ("BEND", 0.02)):
+        monkeypatch.setattr(augmentation, name, value)
+
+
+SOURCE, TARGET = corners(64, 255, 0, 0), corners(300, 140, 65, 7)
+
+
+def fitted(
+    source: Labelled = SOURCE,
+    target: Tensor = TARGET.pixels,
+    checkpoint: Checkpoint | None = None,
+    **changes: Any,
+) -> ConvClassifier:
+    network = build(ConvClassifier, SPEC, seed=0, width=4)
+    settings = dataclasses.replace(SETTINGS, **changes)
+    kept = checkpoint or Checkpoint(None)
+    semi_supervised.fit(network, source, target, settings, rng=rng(), title="test", checkpoint=kept)
+    return network
+
+
+def test_alignment_divides_by_the_running_mean() -> None:
+    alignment = Alignment(2, torch.device("cpu"))
+    # mean = 0.99 * 0.5 + 0.01 * (0.8 + 0.6) / 2 = 0.502 and 0.498
+    first = alignment(torch.tensor([[0.8, 0.2], [0.6, 0.4]]))
+    row = 0.8 / 0.502, 0.2 / 0.498
+    assert first[0].tolist() == pytest.approx([row[0] / sum(row), row[1] / sum(row)])
+    assert first.sum(dim=1).tolist() == pytest.approx([1, 1])
+    for _ in range(2000):
+        last = alignment(torch.tensor([[0.9, 0.1]]))
+    assert last[0].tolist() == pytest.approx([0.5, 0.5], abs=1e-4)  # what is always said says nothing
+
+
+def test_labels_carry_over_to_images_of_another_kind() -> None:
+    network = fitted()
+    assert not any(module.training for module in network.modules())
+    assert supervised.accuracy(network, TARGET) > 0.95  # 1 on AVX2
+
+
+def test_only_guesses_from_the_threshold_on_are_learnt() -> None:
+    none, again, all_of_them = (fitted(steps=10, threshold=share) for share in (1.0, 0.999999, 0.0))
+    assert same(weights(none), weights(again))  # so early, none is as sure as that
+    assert not same(weights(none), weights(all_of_them))
+
+
+def test_what_comes_out_is_the_moving_average() -> None:
+    assert not same(weights(fitted(steps=20, ema=0.9)), weights(fitted(steps=20, ema=0.0)))
+
+
+def test_the_same_numbers_give_the_same_weights_and_labels_of_the_target_have_no_say() -> None:
+    first = fitted(steps=20)
+    assert same(weights(first), weights(fitted(steps=20)))
+    assert not same(weights(first), weights(fitted(steps=20, target=TARGET.pixels.flip(0))))
+
+
+def test_a_run_that_is_cut_off_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class CutError(Exception):
+        pass
+
+    class Cut(Checkpoint):
+        """Writes at each pause, and ends the run at the eighth."""
+
+        left = 8
+
+        def pause(self) -> None:
+            self._due = 0.0
+            super().pause()
+            self.left -= 1
+            if not self.left:
+                raise CutError
+
+    whole = fitted(steps=20)
+    with pytest.raises(CutError):
+        fitted(steps=20, checkpoint=Cut(tmp_path))
+    resumed = Checkpoint(tmp_path)
+    assert resumed.resumed
+    assert same(weights(fitted(steps=20, checkpoint=resumed)), weights(whole))
+    # and once it has finished, nothing is trained again
+    monkeypatch.setattr(semi_supervised, "strong", None)
+    assert same(weights(fitted(steps=20, checkpoint=resumed)), weights(whole))
+
+
+def test_a_loss_that_is_not_finite_is_named_with_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = iter([1.0] * 4 + [float("nan")] * 9)
+    original = semi_supervised.cross_entropy
+    monkeypatch.setattr(
+        semi_supervised, "cross_entropy", lambda *args, **options: next(calls) * original(*args, **options)
+    )
+    with pytest.raises(PipelineError, match=r"test: loss is nan at step 3; lower its learning_rate"):
+        fitted()
