@@ -1,6 +1,6 @@
 """Write the labelled synthetic set in the layout of the real one, with its manifest and dataset card.
 
-DVC runs: python -m stages.generate --data data/raw --recipe results/recipe.json --generator ... ...
+DVC runs: python -m stages.generate --data data/labelled --recipe results/recipe.json --generator ... ...
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from src.classifiers import supervised
 from src.core import files, params, stage
 from src.core.machine import environment, set_up
 from src.core.settings import Common, Generate
-from src.datasets import card, idx, labelled
+from src.datasets import card, idx, labelled, ledger
 from src.datasets.spec import read_names, read_spec
 from src.networks import sampling, weights
 from src.networks.pairs import GENERATORS
@@ -31,13 +31,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = stage.parser(
         __file__,
         __doc__,
-        data="folder of the real images",
+        data="folder of stage label_train",
         recipe="JSON of stage recipe",
         generator="network to draw from",
         labeller="folder of stage train_labeller",
+        source="folder of labelled images, for a translator",
         outcome="JSON of stage verdict",
         output="folder to write",
-        optional={"source": "folder of labelled images for a translator"},
     )
     args = parser.parse_args(argv)
     settings, chosen = params.load(Settings), files.read_json(args.recipe)
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for split in idx.SPLITS
         }
         labels = card.labelling(
-            len(train),
+            ledger.read(args.data),
             accuracy=labeller.get("validation_accuracy"),
             changed=sum(c for _, c in written.values()) if told else None,
             translated=chosen["recipe"]["kind"] == "cyclegan",

@@ -1,15 +1,18 @@
-"""Render labelled digits from strokes and fonts in the layout of the real set, with manifest and card.
+"""Render labelled digits from strokes and fonts, where no label of a real image may be used.
 
-DVC runs: python -m stages.render --rendered data/rendered
+They take the layout of the real set, with manifest and card. With a folder of your own as `render.folder`,
+its images take their place.
+
+DVC runs: python -m stages.render --labels results/labels.json --output data/rendered
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from src.core import files, params, stage
+from src.core.errors import PipelineError
 from src.core.settings import Render, Seed
-from src.datasets import idx, labelled, rendered, rendered_card
-from src.report import grids, plots
 
 ROWS = 10  # of the sample grid, with a column for each digit
 
@@ -19,17 +22,46 @@ class Settings:
     """What this stage reads of params.yaml."""
 
     seed: Seed
+    dataset: str
     render: Render
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Renders both splits, block by block, and describes them."""
-    parser = stage.parser(__file__, __doc__, rendered="folder to write")
+    """Writes the rendered set; where labels of real images may be used, only that there is none."""
+    parser = stage.parser(__file__, __doc__, labels="JSON of stage recipe", output="folder to write")
     args = parser.parse_args(argv)
-    settings = params.load(Settings)
+    settings, labels = params.load(Settings), files.read_json(args.labels)["labels"]
+    if labels == 0:
+        render(settings, args.output)
+        return
+    with files.folder(args.output) as folder:
+        files.write_json(folder / "manifest.json", {"counts": {}})
+
+
+def render(settings: Settings, output: Path) -> None:
+    """Renders both splits, block by block, and describes them.
+
+    Raises:
+        PipelineError: The data set has other classes than digits.
+    """
+    # Not at the top: these take seconds, which a run with all labels need not wait.
+    from src.datasets import fetch, idx, labelled, ledger, rendered, rendered_card
+    from src.datasets.spec import read_names, read_spec
+    from src.report import grids, plots
+
+    own, names = settings.render.folder, list(fetch.rows()[settings.dataset].names)
+    theirs = read_names(Path(own)) if own else rendered.NAMES
+    if theirs != names:
+        raise PipelineError(
+            f"params.yaml: labels is 0, but {own or 'what is rendered'} has the classes {', '.join(theirs)}, "
+            f"and {settings.dataset} {', '.join(names)}; set labels to all, or render.folder to such a set"
+        )
     sizes = {"train": settings.render.count, "test": settings.render.test_count}
-    glyphs = rendered.glyphs()
-    with files.folder(args.rendered) as folder:
+    with files.folder(output) as folder:
+        if own:
+            ledger.copy(Path(own), folder, read_spec(Path(own)), names, labels=0)
+            return
+        glyphs = rendered.glyphs()
         counts: dict[str, list[int]] = {
             split: rendered.write_split(folder, split, glyphs, sizes[split], settings.seed)
             for split in idx.SPLITS

@@ -1,6 +1,6 @@
 """Train what the resolved recipe describes, on real training images, and keep its best generator.
 
-DVC runs: python -m stages.train_gan --data data/raw --recipe results/recipe.json --extractor ... ...
+DVC runs: python -m stages.train_gan --data data/labelled --recipe results/recipe.json ...
 """
 
 from collections.abc import Sequence
@@ -34,15 +34,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = stage.parser(
         __file__,
         __doc__,
-        data="folder of the real images",
+        data="folder of stage label_train",
         recipe="JSON of stage recipe",
-        extractor="network that scores checks",
+        source="folder of labelled images, for a translator",
+        extractor="network that scores checks, and that label_weight holds a translator to",
         generator="network to write",
         results="folder to write curves to",
-        optional={
-            "source": "folder of labelled images for a translator",
-            "judge": "classifier that label_weight holds a translator to",
-        },
     )
     args = parser.parse_args(argv)
     settings, chosen = params.load(Settings), files.read_json(args.recipe)
@@ -53,9 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     extractor = weights.read_classifier(args.extractor, spec).to(device)
     translating = isinstance(recipe, CycleganRecipe)
     seed, source = settings.seed, labelled.read_source(args.source if translating else None)
-    judge = weights.read_classifier(args.judge, spec) if translating and args.judge else None
-    key, paths = (recipe, settings), (args.data, args.extractor, args.source, args.judge)
-    inputs = [path for path in paths if path and path.exists()]
+    judge = weights.read_classifier(args.extractor, spec) if translating else None
+    key, inputs = (recipe, settings), (args.data, args.extractor, args.source)
     with checkpoint.opened(__file__, settings=key, inputs=inputs) as resuming:
         game = games.start(
             recipe, spec, train, seed=seed, precision=settings.precision, source=source, judge=judge

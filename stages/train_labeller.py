@@ -2,7 +2,7 @@
 
 It is asked for by generate.relabel, and by a recipe whose generator knows no classes.
 
-DVC runs: python -m stages.train_labeller --data data/raw --output models/labeller
+DVC runs: python -m stages.train_labeller --data data/labelled --output models/labeller
 """
 
 from argparse import Namespace
@@ -26,7 +26,7 @@ class Settings(Common):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the labeller and its accuracy on validation images; where none is asked for, only that."""
-    parser = stage.parser(__file__, __doc__, data="folder of the real images", output="folder to write")
+    parser = stage.parser(__file__, __doc__, data="folder of stage label_train", output="folder to write")
     args = parser.parse_args(argv)
     settings = params.load(Settings)
     row = settings.recipes[settings.loss]

@@ -20,6 +20,7 @@ LABELLED = (
 )
 COUNTS = {"train": [1200, 1, 2, 3, 4, 5, 6, 7, 8, 9], "test": [3] * 10}
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+GIVEN = {"labels": 40_321, "source": "given"}
 MANIFEST = card.Manifest(
     dataset="fashion-mnist",
     loss="lsgan",
@@ -30,7 +31,7 @@ MANIFEST = card.Manifest(
     generator_sha256="ab" * 32,
     verdict="converged",
     latent_scale=1,
-    labels=card.labelling(40_321, accuracy=None, changed=None),
+    labels=card.labelling(GIVEN, accuracy=None, changed=None),
     class_counts=COUNTS,
     sha256={"train-images-idx3-ubyte": "cd" * 32},
 )
@@ -83,7 +84,7 @@ def test_the_card_says_what_became_of_the_training(verdict: str, words: str) -> 
 
 @pytest.mark.parametrize("accuracy", [0.9876, 0.0])
 def test_labels_of_an_unconditional_generator_come_from_a_labeller_of_known_accuracy(accuracy: float) -> None:
-    assert card.labelling(40_321, accuracy=accuracy, changed=None) == {
+    assert card.labelling(GIVEN, accuracy=accuracy, changed=None) == {
         "source": LABELLED,
         "real_labels_seen": 40_321,
         "labeller_validation_accuracy": accuracy,
@@ -91,13 +92,13 @@ def test_labels_of_an_unconditional_generator_come_from_a_labeller_of_known_accu
 
 
 def test_labels_of_translations_are_those_of_their_source_images() -> None:
-    labels = card.labelling(40_321, accuracy=None, changed=0, translated=True)
+    labels = card.labelling(GIVEN, accuracy=None, changed=0, translated=True)
     assert labels == {"source": TRANSLATED, "real_labels_seen": 40_321}
-    assert card.labelling(40_321, accuracy=0.5, changed=1, translated=True)["source"] == RELABELLED
+    assert card.labelling(GIVEN, accuracy=0.5, changed=1, translated=True)["source"] == RELABELLED
 
 
 def test_the_manifest_counts_the_labels_that_a_labeller_changed() -> None:
-    labels = card.labelling(40_321, accuracy=0.5, changed=1234)
+    labels = card.labelling(GIVEN, accuracy=0.5, changed=1234)
     assert labels == {
         "source": RELABELLED,
         "real_labels_seen": 40_321,
@@ -107,8 +108,18 @@ def test_the_manifest_counts_the_labels_that_a_labeller_changed() -> None:
 
 
 def test_labels_that_no_labeller_gave_are_not_called_changed() -> None:
-    labels = card.labelling(40_321, accuracy=None, changed=0)
+    labels = card.labelling(GIVEN, accuracy=None, changed=0)
     assert labels == {"source": CONDITIONAL, "real_labels_seen": 40_321}
+
+
+def test_guesses_are_told_and_cost_no_label() -> None:
+    labels = card.labelling({"labels": 0, "source": "guessed by whom"}, accuracy=None, changed=None)
+    learnt = "the class that the generator was asked for, which it learnt from guessed labels"
+    assert labels == {"source": learnt, "real_labels_seen": 0, "guesses": "guessed by whom"}
+    found = " ".join(text(replace(MANIFEST, labels=labels)).split())
+    assert "**Real labels seen** on the way here: 0. Labels of real images were guessed by whom." in found
+    assert "not training without labels" in " ".join(text().split())
+    assert "not training without labels" not in found
 
 
 @pytest.mark.parametrize(("scale", "words"), [(1, "deviation 1;"), (1.5, "deviation 1.5;")])
@@ -134,13 +145,13 @@ def test_the_card_tells_how_far_the_latent_vectors_reach(tmp_path: Path, scale: 
 def test_the_card_says_where_labels_come_from_and_nothing_of_a_labeller_that_was_not_there(
     accuracy: float | None, changed: int | None, words: str
 ) -> None:
-    labels = card.labelling(40_321, accuracy=accuracy, changed=changed)
+    labels = card.labelling(GIVEN, accuracy=accuracy, changed=changed)
     found = text(replace(MANIFEST, labels=labels))
     assert found == CARD.replace(f"- **Labels**: {CONDITIONAL}.", f"- **Labels**: {words}")
 
 
 def test_all_three_files_stand_beside_the_images(tmp_path: Path) -> None:
-    manifest = replace(MANIFEST, labels=card.labelling(40_321, accuracy=0.5, changed=None))
+    manifest = replace(MANIFEST, labels=card.labelling(GIVEN, accuracy=0.5, changed=None))
     found = written(tmp_path, manifest)
     assert found.pop("counts") == {"train": 1245, "test": 30}
     # The card of what was read back is the same text: it needs nothing else.

@@ -528,7 +528,7 @@ def refusal(**changes: Any) -> str:
 
 def test_a_source_that_does_not_fit_is_refused() -> None:
     assert refusal(source=None) == (
-        "a translator starts from labelled images; name a folder of some with --source"
+        "labelled images to start from are missing; name a folder of some with --source"
     )
     assert refusal(source=noise(30, 1, ImageSpec(3, 8, 9, 3))) == (
         "the source images are 9x8 with 3 channels; allowed: 9x8 grey, as the images to be like"
@@ -546,9 +546,7 @@ def test_a_source_that_does_not_fit_is_refused() -> None:
 
 
 def test_a_label_weight_without_a_judge_is_refused() -> None:
-    assert refusal(judge=None) == (
-        "label_weight above 0 needs a classifier; name one with --judge, or set it to 0"
-    )
+    assert refusal(judge=None) == ("label_weight above 0 needs a classifier; set it to 0")
     assert "label" not in started(judge=None, label_weight=0.0).play(1, 10)
 
 
@@ -557,7 +555,7 @@ def test_a_scale_of_latent_vectors_is_refused_for_a_translator() -> None:
         PipelineError, match=r"^params\.yaml: generate\.latent_scale is 0\.5; allowed: 1, since"
     ):
         drawn(5, scale=0.5)
-    with pytest.raises(PipelineError, match="a translator starts from labelled images"):
+    with pytest.raises(PipelineError, match="labelled images to start from are missing"):
         drawn(5, source=None)
 
 

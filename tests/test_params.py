@@ -135,7 +135,7 @@ def test_rows_of_recipes_are_not_looked_into(tmp_path: Path) -> None:
 
 
 A_COUNT = "a number from 1 to 1000000000"
-TOP = "no such key; seed, validation, device, threads, precision, dataset, loss, bases..."
+TOP = "no such key; seed, validation, device, threads, precision, dataset, loss, labels..."
 LABELS = "one or more different whole numbers, smallest first"
 
 # Key, what stands there as YAML, and the message from the value on, as far as the dots.
@@ -148,6 +148,9 @@ WRONG_VALUES = [
     ("device", "true", "True; allowed: cpu, cuda"),
     ("device", "[cpu]", "['cpu']; allowed: cpu, cuda"),
     ("precision", "float16", "'float16'; allowed: float32, tf32, bfloat16"),
+    ("labels", "10", "10; allowed: all, 0"),
+    ("labels", "false", "False; allowed: all, 0"),
+    ("labels", "0.0", "0.0; allowed: all, 0"),
     ("seed", "-1", "-1; allowed: a number from 0 to 2147483647"),
     ("seed", "2147483648", "2147483648; allowed: a number from 0 to 2147483647"),
     ("seed", "0.0", "0.0; allowed: a whole number"),
@@ -205,15 +208,20 @@ RANGES = {
     ],
     "from 20 to 1000000000": ["evaluate.images"],
     "from 1 to 1024": ["threads"],
-    "from 1 to 65536": ["extractor.batch_size", "labeller.batch_size", "classifier.batch_size"],
-    "from 1 to 8192": ["extractor.width", "labeller.width", "classifier.width"],
-    "from 0 to 8": ["extractor.shift", "labeller.shift", "classifier.shift"],
+    "from 1 to 65536": [
+        *("extractor.batch_size", "labeller.batch_size", "classifier.batch_size"),
+        *("label_train.batch_size", "label_train.unlabelled"),
+    ],
+    "from 1 to 8192": ["extractor.width", "labeller.width", "classifier.width", "label_train.width"],
+    "from 0 to 8": ["extractor.shift", "labeller.shift", "classifier.shift", "label_train.shift"],
     "from 1 to 10000": ["watch.log_points"],
     "from 1 to 1000": [
         *("extractor.epochs", "labeller.epochs", "classifier.epochs", "watch.checks", "watch.patience"),
         *("watch.neighbours", "evaluate.neighbours"),
     ],
     "from 100 to 1000000": ["watch.check_images"],
+    "from 1 to 1000000": ["label_train.steps"],
+    "from 0 to 0.999999": ["label_train.ema"],
     "from 0 to 1000000": ["verdict.max_missing_classes"],
     "from 0 to 1000": ["verdict.max_fid_left"],
     "from 0 to 100": ["verdict.max_class_kl"],
@@ -223,6 +231,8 @@ RANGES = {
         "verdict.min_agreement",
         "verdict.min_coverage",
         "verdict.min_precision",
+        "label_train.min_agreement",
+        "label_train.threshold",
     ],
     "from 1 to 100": ["watch.grids"],
     "from 2 to 100": ["pretrain.replicates", "finetune.replicates"],
@@ -230,7 +240,7 @@ RANGES = {
     "above 0 to 1": ["watch.retry_factor"],
     "above 0 to 10": [
         *("extractor.learning_rate", "labeller.learning_rate", "classifier.learning_rate"),
-        *("finetune.learning_rate", "generate.latent_scale"),
+        *("finetune.learning_rate", "generate.latent_scale", "label_train.learning_rate"),
     ],
 }
 

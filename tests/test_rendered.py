@@ -4,21 +4,24 @@ import builtins
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import GREY, ROOT, write_set
 from PIL import Image
 from scipy import ndimage
 
+from src.core import files
 from src.core.errors import PipelineError
 from src.core.params import DATASETS, ConfigError
 from src.datasets import fonts, glyphs, handwriting, idx, ink, labelled, rendered, strokes
 from src.datasets.glyphs import DISCS, Glyph, from_shape, from_strokes
-from src.datasets.spec import read_names, read_spec
+from src.datasets.spec import read_names, read_spec, write_spec
 from stages import render
 
 FACES = [name for row in fonts.FACES.values() for name in row]
@@ -319,12 +322,56 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / DATASETS).parent.mkdir(parents=True)
     shutil.copy(ROOT / DATASETS, tmp_path / DATASETS)
     monkeypatch.chdir(tmp_path)
+    files.write_json(Path("labels.json"), {"labels": 0})
     return tmp_path
+
+
+def rendered_to(folder: Path) -> None:
+    render.main(["--labels", "labels.json", "--output", str(folder)])
+
+
+def test_where_labels_may_be_used_nothing_is_rendered_and_nothing_slow_loaded(project: Path) -> None:
+    files.write_json(Path("labels.json"), {"labels": "all"})
+    arguments = ["--labels", "labels.json", "--output", "data/rendered"]
+    code = f"import sys; from stages import render; render.main({arguments}); print('torch' in sys.modules)"
+    env = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False"]
+    (written,) = (project / "data/rendered").iterdir()
+    assert json.loads(written.read_text()) == {"counts": {}}
+
+
+def test_a_set_of_other_classes_than_digits_is_refused(project: Path) -> None:
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("dataset: mnist ", "dataset: fashion-mnist "))
+    words = r"what is rendered has the classes 0, 1, .* 9, and fashion-mnist T-shirt"
+    with pytest.raises(PipelineError, match=rf"^params.yaml: labels is 0, but {words}"):
+        rendered_to(Path("data/rendered"))
+    assert not Path("data").exists()
+
+
+def test_a_folder_of_ones_own_takes_its_place(project: Path) -> None:
+    write_set(project / "own", 30, 10)
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace('folder: ""', "folder: own"))
+    rendered_to(Path("data/rendered"))
+    for ours, own in zip(
+        *(idx.read_pair(Path(p), "train", GREY) for p in ("data/rendered", "own")), strict=True
+    ):
+        assert np.array_equal(ours, own)
+    write_spec(project / "own", GREY, list("abcdefghij"))
+    with pytest.raises(
+        PipelineError, match=r"but own has the classes a, b, .* and mnist 0, 1, 2.*; set labels to"
+    ):
+        rendered_to(Path("data/rendered"))
+    Path("params.yaml").write_text(text.replace('folder: ""', "folder: nowhere"))
+    with pytest.raises(PipelineError, match=r"nowhere/spec.json"):
+        rendered_to(Path("data/rendered"))
 
 
 def test_the_stage_writes_a_set_with_manifest_card_and_picture(project: Path) -> None:
     folder = project / "data" / "rendered"
-    render.main(["--rendered", str(folder)])
+    rendered_to(folder)
     spec = read_spec(folder)
     assert spec == rendered.SPEC
     assert read_names(folder) == ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
@@ -354,7 +401,7 @@ def test_the_stage_writes_a_set_with_manifest_card_and_picture(project: Path) ->
     assert np.array_equal(picture[:28, 28:56], test.pixels[1, 0].numpy())
 
     again = project / "again"
-    render.main(["--rendered", str(again)])
+    rendered_to(again)
     paths = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
     assert len(paths) == 8
     assert all((folder / path).read_bytes() == (again / path).read_bytes() for path in paths)
@@ -364,5 +411,5 @@ def test_a_bad_count_stops_the_stage_before_it_writes_anything(project: Path) ->
     text = Path("params.yaml").read_text()
     Path("params.yaml").write_text(text.replace("  count: 1020\n", "  count: 0\n"))
     with pytest.raises(ConfigError, match=r"^params\.yaml: render\.count is 0; allowed: a number from 1 to "):
-        render.main(["--rendered", "data/rendered"])
+        rendered_to(Path("data/rendered"))
     assert not Path("data").exists()

@@ -27,10 +27,9 @@ pytestmark = pytest.mark.slow
 
 SHIPPED = yaml.safe_load((ROOT / "params.yaml").read_text())
 RECIPES = SHIPPED["recipes"]
-INPUTS = ["--data", "data", "--extractor", "extractor.safetensors"]
-# Looked at only by a translator, which here is to turn images into their like.
+# The source is looked at only by a translator, which here is to turn images into their like.
 SOURCE = ["--source", "data"]
-JUDGE = ["--judge", "extractor.safetensors"]
+INPUTS = ["--data", "data", *SOURCE, "--extractor", "extractor.safetensors"]
 ARGUMENTS = [*INPUTS, "--recipe", "recipe.json", "--generator", "made/g.safetensors", "--results", "made/r"]
 
 
@@ -39,6 +38,7 @@ def project(root: Path) -> list[str]:
     shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "stages", root / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     write_set(root / "data", 400, 100)
+    files.write_json(root / "data/manifest.json", {"labels": 300, "source": "given"})
     write_params(root / "params.yaml", SHIPPED["loss"])
     extractor = build(ConvClassifier, GREY, seed=0, width=2)
     weights.write(root / "extractor.safetensors", extractor)
@@ -70,7 +70,7 @@ def test_a_stage_that_is_killed_again_and_again_ends_with_the_same_bytes(
     command = project(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    recipe.main(["--output", "recipe.json"])
+    recipe.main(["--output", "recipe.json", "--labels", "labels.json"])
     train_gan.main(ARGUMENTS)
     shutil.move(tmp_path / "made", tmp_path / "whole")
     rng = random.Random(0)
@@ -100,9 +100,9 @@ def make(name: str) -> dict[str, str]:
     write_params(Path("params.yaml"), name)
     made = Path("made", name)
     chosen, generator, labeller = f"{made}/recipe.json", f"{made}/generator.safetensors", f"{made}/labeller"
-    recipe.main(["--output", chosen])
+    recipe.main(["--output", chosen, "--labels", f"{made}/labels.json"])
     outputs = ("--generator", generator, "--results", f"{made}/gan")
-    train_gan.main([*INPUTS, *SOURCE, *JUDGE, "--recipe", chosen, *outputs])
+    train_gan.main([*INPUTS, "--recipe", chosen, *outputs])
     train_labeller.main(["--data", "data", "--output", labeller])
     metrics = f"{made}/gan.json"
     outcome = f"{made}/outcome.json"
@@ -154,7 +154,7 @@ def test_every_recipe_gives_the_same_bytes_elsewhere(
     monkeypatch.delenv("DVC_ROOT", raising=False)
     found = make(name)
     # More are the labeller's network, where the generator knows no classes, and pictures of translations.
-    assert len(found) == 19 + {"source": 1, "cyclegan": 2}.get(name, 0)
+    assert len(found) == 20 + {"source": 1, "cyclegan": 2}.get(name, 0)
     assert found == elsewhere[name]
 
 

@@ -99,9 +99,3 @@ def test_a_command_line_takes_paths_that_must_be_given(capsys):
     assert told.startswith("usage: python -m stages.train ")
     assert "\nTrains.\n\nFor long.\n" in told
     assert "the images" in told
-
-
-def test_options_that_may_be_given_are_paths_or_none():
-    parser = stage.parser("stages/x.py", "What.", optional={"more": "told"}, data="told")
-    assert vars(parser.parse_args(["--data", "a"])) == {"data": Path("a"), "more": None}
-    assert parser.parse_args(["--data", "a", "--more", "b/c"]).more == Path("b/c")

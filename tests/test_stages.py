@@ -56,7 +56,7 @@ def test_the_selected_recipe_is_written_in_full_with_merged_values_and_fingerpri
 ) -> None:
     write_params(tmp_path, "\nloss: gan ", "\nloss: wgan ")
     monkeypatch.chdir(tmp_path)
-    recipe.main(["--output", "recipe.json"])
+    recipe.main(["--output", "recipe.json", "--labels", "labels.json"])
     found = json.loads(Path("recipe.json").read_text())
     code = found.pop("code")
     assert found == {
@@ -81,7 +81,7 @@ def test_a_bad_row_of_another_recipe_stops_the_stage_of_recipes_before_it_writes
     before = contents(tmp_path)
     words = r"^params\.yaml: recipes\.wgan\.loss is 'wgn'; allowed: gan, minimax, wgan, lsgan, hinge, rpgan$"
     with pytest.raises(ConfigError, match=words):
-        recipe.main(["--output", "recipe.json"])
+        recipe.main(["--output", "recipe.json", "--labels", "labels.json"])
     assert contents(tmp_path) == before
 
 

@@ -175,8 +175,8 @@ def build(kind: Any, value: Any, key: str) -> Any:
     if is_dataclass(kind):
         return _section(kind, value, key)
     if get_origin(kind) is Literal:
-        if value not in get_args(kind) or isinstance(value, bool):
-            raise wrong(key, value, ", ".join(get_args(kind)))
+        if not any(value == one and type(value) is type(one) for one in get_args(kind)):
+            raise wrong(key, value, ", ".join(map(str, get_args(kind))))
         return value
     if get_origin(kind) is tuple:
         if not isinstance(value, list):

@@ -77,6 +77,21 @@ class Supervised:
 
 
 @dataclass(frozen=True)
+class SemiSupervised:
+    """How a classifier is trained on labelled images of one kind and unlabelled ones of another."""
+
+    width: Width
+    steps: Annotated[int, Bounds(1, 10**6)]
+    batch_size: BatchSize
+    unlabelled: BatchSize
+    learning_rate: LearningRate
+    shift: Pixels
+    threshold: Share
+    ema: Annotated[float, Bounds(0, 0.999999)]
+    min_agreement: Share
+
+
+@dataclass(frozen=True)
 class Watch:
     """How a GAN run is watched, when it stops early, and what it does after a step that is not finite."""
 
@@ -107,10 +122,11 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Render:
-    """How many digits are rendered from strokes and fonts for each split."""
+    """How many digits are rendered from strokes and fonts for each split, or what takes their place."""
 
     count: Count
     test_count: Count
+    folder: str
 
 
 @dataclass(frozen=True)
@@ -162,6 +178,7 @@ class Params(Common):
     precision: Precision
     dataset: str
     loss: str
+    labels: Literal["all", 0]
     bases: Mapping[str, Mapping[str, Any]]  # what rows of recipes merge
     recipes: Mapping[str, Mapping[str, Any]]
     watch: Watch
@@ -169,6 +186,7 @@ class Params(Common):
     extractor: Supervised
     labeller: Supervised
     render: Render
+    label_train: SemiSupervised
     generate: Generate
     evaluate: Evaluate
     classifier: Supervised

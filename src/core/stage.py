@@ -2,22 +2,19 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from src.core import parent
 from src.core.errors import SAME_AGAIN, PipelineError, describe
 
 
-def parser(
-    script: str, description: str | None, *, optional: Mapping[str, str] | None = None, **paths: str
-) -> argparse.ArgumentParser:
+def parser(script: str, description: str | None, **paths: str) -> argparse.ArgumentParser:
     """A stage's command line.
 
     Args:
         script: The stage's own file.
         description: Its docstring, shown by `--help` as it stands.
-        optional: Options that may be given, each a path, with their help.
         **paths: Options that must be given, each a path, with their help.
     """
     made = argparse.ArgumentParser(
@@ -27,8 +24,6 @@ def parser(
     )
     for name, told in paths.items():
         made.add_argument(f"--{name}", type=Path, required=True, help=told)
-    for name, told in (optional or {}).items():
-        made.add_argument(f"--{name}", type=Path, help=told)
     return made
 
 

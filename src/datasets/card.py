@@ -28,10 +28,9 @@ adversarial network (`loss: $loss`, seed $seed). None of them is real.
 
 - **Trained on**: $real_images real training images of $dataset. Its last training images (the validation
   split) and its test images were never shown to the generator.
-- **Latent vectors**: standard deviation $latent_scale; the generator was trained with 1, and only images
-  drawn with 1 resemble real ones as closely as it can.
+$drawn
 - **Labels**: $label_source.
-- **Real labels seen** on the way here: $real_labels. Training on this set is not training without labels.
+- **Real labels seen** on the way here: $real_labels. $price
 - **Known limits**: labels can be wrong and images misshapen. How often, and what the set is worth for
   training, stands in metrics/quality.json and metrics/downstream.json of the project that made it.
 - **Training of the generator**: $verdict.
@@ -48,6 +47,12 @@ _OPENS = """, so that with this folder as `data/synthetic`
 
 opens it."""
 
+_LATENT = string.Template("""\
+- **Latent vectors**: standard deviation $scale; the generator was trained with 1, and only images
+  drawn with 1 resemble real ones as closely as it can.""")
+_TRANSLATED = """\
+- **Drawn from**: the labelled images of data/rendered, one for each, which are turned into the look of real ones."""
+_PRICE = "Training on this set is not training without labels."
 _UNSOUND = "so do not rely on this set"
 _ENDED = {
     "diverged": f"it diverged, {_UNSOUND}",
@@ -72,7 +77,8 @@ class Manifest:
         generator_sha256: Of the generator's file.
         verdict: What became of the generator's training, in the words of `src.gan.verdict`.
         latent_scale: Standard deviation of the latent vectors' numbers; 1 is what the generator learnt from.
-        labels: Their `source`, `real_labels_seen`, and what `labelling` tells of a labeller.
+        labels: Their `source`, `real_labels_seen`, where there were none how they were guessed, and what
+            `labelling` tells of a labeller.
         class_counts: Images of each class, by label, for each split.
         sha256: Of each file of images and labels.
     """
@@ -92,23 +98,28 @@ class Manifest:
 
 
 def labelling(
-    real_labels: int, *, accuracy: float | None, changed: int | None, translated: bool = False
+    ledger: Mapping[str, Any], *, accuracy: float | None, changed: int | None, translated: bool = False
 ) -> dict[str, Any]:
     """Where a set's labels come from.
 
     Args:
-        real_labels: Real labels behind the set.
+        ledger: That of the images that the generator was trained on (manifest.json of stage label_train).
         accuracy: The labeller's, on validation images, in [0, 1]; None where the generator's own class is the
             label.
         changed: Images, of both splits, to which it gave another class than the generator was asked for; None
             for a generator that knows no classes.
         translated: Whether the images are translations of labelled ones.
     """
-    if accuracy is None:
-        source = TRANSLATED if translated else CONDITIONAL
-        return {"source": source, "real_labels_seen": real_labels}
-    labels = {"real_labels_seen": real_labels, "labeller_validation_accuracy": accuracy}
-    return labels | ({"source": LABELLED} if changed is None else {"source": RELABELLED, "changed": changed})
+    labeller = LABELLED if changed is None else RELABELLED
+    told = TRANSLATED if translated else CONDITIONAL
+    source = told if accuracy is None else labeller
+    labels: dict[str, Any] = {"source": source, "real_labels_seen": ledger["labels"]}
+    if not ledger["labels"]:
+        labels |= {"source": source.replace("real labels", "guessed labels"), "guesses": ledger["source"]}
+    if accuracy is not None:
+        labels |= {"labeller_validation_accuracy": accuracy}
+        labels |= {} if changed is None else {"changed": changed}
+    return labels
 
 
 def write(root: Path, manifest: Manifest, spec: ImageSpec, names: list[str]) -> None:
@@ -143,9 +154,12 @@ def card(manifest: Manifest, spec: ImageSpec, names: Sequence[str]) -> str:
         seed=manifest.seed,
         real_images=f"{manifest.real_images_seen:,}",
         label_source=source,
-        latent_scale=f"{manifest.latent_scale:g}",
+        drawn=_TRANSLATED if source == TRANSLATED else _LATENT.substitute(scale=f"{manifest.latent_scale:g}"),
         verdict=_ENDED[manifest.verdict],
         real_labels=f"{manifest.labels['real_labels_seen']:,}",
+        price=f"Labels of real images were {guesses}."
+        if (guesses := manifest.labels.get("guesses"))
+        else _PRICE,
         class_counts=", ".join(f"{name}: {n:,}" for name, n in zip(names, counts["train"], strict=True)),
         opens=_OPENS if spec.channels == 1 else ".",
     )

@@ -98,17 +98,17 @@ class Labelled:
 
 
 def usable_source(source: Labelled | None, spec: ImageSpec) -> Labelled:
-    """The images that a translator starts from, if it can.
+    """Labelled images that are to stand for others, if they can.
 
     Args:
         source: Labelled images, or None where the caller has none.
-        spec: What the images look like that they are to be translated into.
+        spec: What these others look like.
 
     Raises:
         PipelineError: There are none, they are of another shape, or not of exactly these classes.
     """
     if source is None:
-        raise PipelineError("a translator starts from labelled images; name a folder of some with --source")
+        raise PipelineError("labelled images to start from are missing; name a folder of some with --source")
     if source.pixels.shape[1:] != spec.shape:
         channels, height, width = source.pixels.shape[1:]
         found = f"{width}x{height} with {channels} channels"
@@ -142,7 +142,7 @@ def read(root: Path, split: Split, spec: ImageSpec) -> Labelled:
 
 
 def read_source(root: Path | None) -> Labelled | None:
-    """The training split of a labelled set that a translator starts from, whatever its images look like.
+    """The training split of a labelled set that is to stand for another, whatever its images look like.
 
     Args:
         root: Its folder; None, or one that holds no set: there are no such images.
@@ -160,10 +160,26 @@ def read_files(images: Path, labels: Path, spec: ImageSpec, advice: str) -> Labe
     return _copied(*idx.read_files(images, labels, spec, advice), spec)
 
 
+def read_pixels(root: Path, split: Split, spec: ImageSpec) -> Tensor:
+    """The images of one split, uint8 (n, channels, height, width); the file of their labels is not opened.
+
+    Raises:
+        idx.IdxError: The file is missing, damaged, or holds other images than `spec` says.
+    """
+    path = idx.folder(root) / idx.names(split, spec)[0]
+    images = idx.read(path, 1 + len(idx.item(spec)))
+    if images.shape[1:] != idx.item(spec):
+        raise idx.IdxError(f"{path} holds images of {images.shape[2]}x{images.shape[1]}, not {spec.size}")
+    return _pixels(images, spec)
+
+
 def _copied(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], spec: ImageSpec) -> Labelled:
+    return Labelled(_pixels(images, spec), torch.from_numpy(np.array(labels)).long())
+
+
+def _pixels(images: npt.NDArray[np.uint8], spec: ImageSpec) -> Tensor:
     pixels = torch.from_numpy(np.array(images))
-    pixels = pixels.unsqueeze(1) if spec.channels == 1 else pixels.permute(0, 3, 1, 2).contiguous()
-    return Labelled(pixels, torch.from_numpy(np.array(labels)).long())
+    return pixels.unsqueeze(1) if spec.channels == 1 else pixels.permute(0, 3, 1, 2).contiguous()
 
 
 def read_train(root: Path, spec: ImageSpec, validation: int) -> tuple[Labelled, Labelled]:

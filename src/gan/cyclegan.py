@@ -112,9 +112,7 @@ class Cyclegan:
         self._recipe, self._rule, self._device = recipe, recipe.rule, data.pixels.device
         self._source, self._target = usable_source(source, spec).to(self._device), data
         if recipe.label_weight and judge is None:
-            raise PipelineError(
-                "label_weight above 0 needs a classifier; name one with --judge, or set it to 0"
-            )
+            raise PipelineError("label_weight above 0 needs a classifier; set it to 0")
         self._judge = None if judge is None else judge.to(self._device).eval().requires_grad_(False)
         # Without its cache of rounded weights: within a step, the discriminators' change.
         self._layers_in = torch.autocast(

@@ -1,0 +1,147 @@
+"""Stage label_train: the one door to labels, given or guessed, and its ledger."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import GREY, ROOT, write_set
+
+from src.classifiers import augmentation, semi_supervised, supervised
+from src.core import files
+from src.core.errors import PipelineError
+from src.core.params import DATASETS
+from src.datasets import idx
+from src.datasets.spec import ImageSpec, read_spec
+from src.networks import weights
+from stages import label_train
+
+TRAIN, VALIDATION = 300, 100
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with params.yaml, real images, rendered ones that look alike, and an extractor."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params |= {"validation": VALIDATION, "threads": 1}
+    params["evaluate"] |= {"images": VALIDATION}
+    params["watch"] |= {"check_images": VALIDATION}
+    params["label_train"] |= {"width": 4, "steps": 6, "batch_size": 20, "unlabelled": 20}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    (tmp_path / DATASETS).parent.mkdir(parents=True)
+    shutil.copy(ROOT / DATASETS, tmp_path / DATASETS)
+    write_set(tmp_path / "raw", TRAIN, 20, seed=0)
+    write_set(tmp_path / "rendered", 200, 0 + 10, seed=1)
+    (tmp_path / "extractor").write_bytes(b"an extractor")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return tmp_path
+
+
+def labelled_with(labels: Any, **changes: Any) -> dict[str, Any]:
+    """Runs the stage with that `labels` in labels.json, and gives the ledger."""
+    files.write_json(Path("labels.json"), {"labels": labels})
+    if changes:
+        params = yaml.safe_load(Path("params.yaml").read_text())
+        params["label_train"] |= changes
+        Path("params.yaml").write_text(yaml.safe_dump(params))
+    label_train.main(ARGUMENTS)
+    return files.read_json(Path("labelled/manifest.json"))
+
+
+ARGUMENTS = ["--real", "raw", "--source", "rendered", "--labels", "labels.json", "--extractor", "extractor"]
+ARGUMENTS += ["--output", "labelled", "--watcher", "watcher"]
+
+
+def written(root: str) -> tuple[Any, Any]:
+    return idx.read_pair(Path(root), "train", GREY)
+
+
+def test_with_all_labels_the_set_is_the_given_one(project: Path) -> None:
+    ledger = labelled_with("all")
+    for ours, given in zip(written("labelled"), written("raw"), strict=True):
+        assert np.array_equal(ours, given)
+    assert read_spec(project / "labelled") == GREY
+    assert ledger == {"labels": TRAIN - VALIDATION, "source": "given"}
+    assert Path("watcher").read_bytes() == b"an extractor"
+    assert {path.name for path in idx.folder(project / "labelled").iterdir()} == set(idx.names("train", GREY))
+
+
+def test_with_all_labels_nothing_slow_is_loaded(project: Path) -> None:
+    files.write_json(project / "labels.json", {"labels": "all"})
+    code = f"import sys; from stages import label_train; label_train.main({ARGUMENTS}); "
+    code += "print('torch' in sys.modules)"
+    env = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, env=env, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == ["False"]
+
+
+def test_with_0_labels_they_are_guessed_and_counted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for change in ("TURN", "STRETCH", "SHEAR", "MOVE", "BEND"):  # here the row of the bar is the class
+        monkeypatch.setattr(augmentation, change, 0.0)
+    ledger = labelled_with(0, steps=300, min_agreement=0.0, threshold=0.5, shift=0)
+    images, guesses = written("labelled")
+    assert np.array_equal(images, written("raw")[0])
+    assert (guesses == written("raw")[1]).mean() > 0.9  # the rendered bars are the real ones, on other noise
+    assert ledger["labels"] == 0
+    assert ledger["class_counts"] == np.bincount(guesses, minlength=10).tolist()
+    assert "guessed by a classifier" in ledger["source"]
+    pairs = ledger["swapped"]
+    assert sum(pair["images"] for pair in pairs) <= round(TRAIN * (1 - ledger["agreement"]))
+    assert all(pair["guessed"] != pair["second_opinion"] for pair in pairs)
+    assert [pair["images"] for pair in pairs] == sorted((pair["images"] for pair in pairs), reverse=True)
+    watcher = weights.read_classifier(Path("watcher"), GREY)
+    real = idx.read_pair(Path("raw"), "train", GREY)[0]
+    assert supervised.predict(watcher, torch.tensor(real).unsqueeze(1)).tolist() == guesses.tolist()
+
+
+def test_with_0_labels_no_given_label_is_read(project: Path) -> None:
+    labelled_with(0, min_agreement=0.0)
+    once = [path.read_bytes() for path in sorted(Path("labelled").rglob("*")) if path.is_file()]
+    watcher = Path("watcher").read_bytes()
+    for name in ("train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte"):
+        (idx.folder(Path("raw")) / name).write_bytes(b"garbage")
+    labelled_with(0)
+    again = [path.read_bytes() for path in sorted(Path("labelled").rglob("*")) if path.is_file()]
+    assert again == once
+    assert Path("watcher").read_bytes() == watcher
+
+
+@pytest.mark.parametrize(("agree", "fails"), [(0.6, False), (0.4, True)])
+def test_guessers_that_disagree_are_told(
+    agree: float, fails: bool, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([torch.zeros(TRAIN).long(), (torch.arange(TRAIN) >= agree * TRAIN).long()])
+    monkeypatch.setattr(semi_supervised, "fit", lambda *_, **__: None)
+    monkeypatch.setattr(supervised, "fit", lambda *_, **__: None)
+    monkeypatch.setattr(supervised, "predict", lambda *_: next(answers))
+    if not fails:
+        ledger = labelled_with(0)
+        assert ledger["agreement"] == pytest.approx(0.6)
+        assert ledger["swapped"] == [{"guessed": 0, "second_opinion": 1, "images": 120}]
+        return
+    with pytest.raises(
+        PipelineError, match=r"don't carry over to raw.*agree on 40%.*min_agreement \(50%\); set"
+    ):
+        labelled_with(0)
+    assert not Path("labelled").exists()
+
+
+def test_a_source_of_another_shape_or_without_a_class_is_refused(project: Path) -> None:
+    write_set(project / "rendered", 50, 10, spec=ImageSpec(channels=1, height=20, width=28, classes=10))
+    with pytest.raises(
+        PipelineError, match=r"the source images are 28x20 with 1 channels; allowed: 28x28 grey"
+    ):
+        labelled_with(0)
+    write_set(project / "rendered", 7, 10)
+    with pytest.raises(
+        PipelineError, match=r"the source images have none of class 7, 8, 9; allowed: images of every class"
+    ):
+        labelled_with(0)
