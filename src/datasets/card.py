@@ -51,7 +51,7 @@ _LATENT = string.Template("""\
 - **Latent vectors**: standard deviation $scale; the generator was trained with 1, and only images
   drawn with 1 resemble real ones as closely as it can.""")
 _TRANSLATED = """\
-- **Drawn from**: the labelled images of data/rendered, one for each, which are turned into the look of real ones."""
+- **Drawn from**: the labelled images of data/rendered, one for each, turned into the look of real ones."""
 _PRICE = "Training on this set is not training without labels."
 _UNSOUND = "so do not rely on this set"
 _ENDED = {
