@@ -65,7 +65,7 @@ def test_the_default_learns_real_digits_and_passes_the_verdict(
     write_params(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    for name in ("recipe", "train_extractor", "train_gan", "verdict"):
+    for name in ("recipe", "train_extractor", "render", "label_train", "train_gan", "verdict"):
         _, _, module, *arguments = shlex.split(STAGES[name]["cmd"])
         importlib.import_module(module).main(arguments)  # the verdict raises an error where a run has failed
     # In brackets: what seeds 0, 1 and 2 gave (AVX2), and what labels in a random order gave with seed 0, the
