@@ -61,7 +61,7 @@ def strike(who: str, change: str) -> None:
         os.killpg(os.getsid(0), signal.SIGKILL)
     else:
         os.kill(os.getsid(0), signal.SIGKILL)
-    time.sleep(600)
+    time.sleep(30)  # a stage that does not follow its dvc yet, since it still imports, ends by itself
     os._exit(1)
 
 
