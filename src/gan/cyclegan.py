@@ -23,7 +23,7 @@ from src.datasets.spec import ImageSpec
 from src.gan.player import Player, step_together
 from src.gan.pool import Pool
 from src.gan.recipe import Recipe
-from src.gan.step import Criticism, criticise, persuade
+from src.gan.step import Criticism, criticise, layers_in, persuade
 from src.networks.network import Network, build
 from src.networks.pairs import PAIRS
 from src.networks.translator import Translator
@@ -114,16 +114,13 @@ class Cyclegan:
         if recipe.label_weight and judge is None:
             raise PipelineError("label_weight above 0 needs a classifier; set it to 0")
         self._judge = None if judge is None else judge.to(self._device).eval().requires_grad_(False)
-        # Without its cache of rounded weights: within a step, the discriminators' change.
-        self._layers_in = torch.autocast(
-            self._device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False
-        )
+        self._layers_in = layers_in(precision, self._device)
         weights = stream_seed("gan/weights", seed)
         told = {"width": recipe.width, "conditional": recipe.conditional, "spectral_norm": False}
         translators = [build(Translator, spec, seed=weights + i, width=recipe.width) for i in (0, 1)]
         critics = [build(PAIRS[recipe.network].discriminator, spec, seed=weights + i, **told) for i in (2, 3)]
-        self._g, self._g_back = (self._player(network, recipe.ema) for network in translators)
-        self._d, self._d_back = (self._player(network, None) for network in critics)
+        self._g, self._g_back = (recipe.player(n.to(self._device), ema=recipe.ema) for n in translators)
+        self._d, self._d_back = (recipe.player(n.to(self._device), ema=None) for n in critics)
         self._pool, self._pool_back = (
             Pool(recipe.pool, f"gan/{name}", seed, shape=spec.shape, device=self._device)
             for name in ("pool", "pool_back")
@@ -271,14 +268,3 @@ class Cyclegan:
         translated = there.average(images, labels)
         returned = back.average(translated, labels)
         return [pixels.cpu(), to_bytes(translated.clone()).cpu(), to_bytes(returned).cpu()]
-
-    def _player(self, network: Network, ema: float | None) -> Player:
-        recipe = self._recipe
-        return Player(
-            network.to(self._device),
-            learning_rate=recipe.learning_rate,
-            betas=(recipe.beta1, recipe.beta2),
-            decay_from=recipe.decay_from,
-            steps=recipe.steps,
-            ema=ema,
-        )

@@ -15,7 +15,7 @@ from src.datasets.labelled import Labelled, to_unit
 from src.datasets.spec import ImageSpec
 from src.gan.player import Player
 from src.gan.recipe import Recipe
-from src.gan.step import criticise, persuade
+from src.gan.step import criticise, layers_in, persuade
 from src.networks.network import Network, build
 from src.networks.pairs import PAIRS
 
@@ -59,18 +59,15 @@ class Gan:
     ) -> None:
         self._pixels, self._labels = data.pixels, data.given
         self._recipe, self._rule, self._device = recipe, recipe.rule, data.pixels.device
-        # Without its cache of rounded weights: within a step, the discriminator's change.
-        self._layers_in = torch.autocast(
-            self._device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False
-        )
+        self._layers_in = layers_in(precision, self._device)
         pair, weights = PAIRS[recipe.network], stream_seed("gan/weights", seed)
         shared = {"width": recipe.width, "conditional": recipe.conditional}
         generator = build(pair.generator, spec, seed=weights, latent=recipe.latent, **shared)
         discriminator = build(
             pair.discriminator, spec, seed=weights + 1, spectral_norm=recipe.spectral_norm, **shared
         )
-        self._g = self._player(generator, ema=recipe.ema)
-        self._d = self._player(discriminator, ema=None)
+        self._g = recipe.player(generator.to(self._device), ema=recipe.ema)
+        self._d = recipe.player(discriminator.to(self._device), ema=None)
         self._noise, self._mix = Stream("gan/noise", seed), Stream("gan/mix", seed)
         self._batches = Shuffled(len(data), recipe.batch_size, Stream("gan/batches", seed).rng)
         self.players: Mapping[str, Player] = {"d": self._d, "g": self._g}
@@ -124,14 +121,3 @@ class Gan:
             values["g_loss"] = loss.detach()
             self._g.step(loss)
         return values
-
-    def _player(self, network: Network, ema: float | None) -> Player:
-        recipe = self._recipe
-        return Player(
-            network.to(self._device),
-            learning_rate=recipe.learning_rate,
-            betas=(recipe.beta1, recipe.beta2),
-            decay_from=recipe.decay_from,
-            steps=recipe.steps,
-            ema=ema,
-        )

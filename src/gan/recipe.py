@@ -4,9 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import Annotated
 
+from torch import nn
+
 from src.core.settings import BatchSize, Bounds, Count, LearningRate, OneOf, PositiveShare, Share
 from src.gan.losses import LOSSES
 from src.gan.penalties import PENALTIES
+from src.gan.player import Player
 from src.gan.step import Rule
 
 Decay = Annotated[float, Bounds(0, 0.999999)]
@@ -47,4 +50,15 @@ class Recipe:
             final=self.penalty_final,
             every=self.penalty_every,
             clip=self.weight_clip,
+        )
+
+    def player(self, network: nn.Module, *, ema: float | None) -> Player:
+        """A network, on the device that it trains on, with what trains it; `ema` is None for no average."""
+        return Player(
+            network,
+            learning_rate=self.learning_rate,
+            betas=(self.beta1, self.beta2),
+            decay_from=self.decay_from,
+            steps=self.steps,
+            ema=ema,
         )

@@ -44,6 +44,15 @@ class Criticism(NamedTuple):
     fake: Tensor
 
 
+def layers_in(precision: str, device: torch.device) -> torch.autocast:
+    """A context in which networks' layers run in bfloat16, if that is the precision; else in float32.
+
+    It keeps no rounded weights: within a step, a discriminator's change.
+    """
+    wanted = precision == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted, cache_enabled=False)
+
+
 def criticise(
     discriminator: Player,
     rule: Rule,
