@@ -1,7 +1,7 @@
 """Write what those that make images may look at: real training images, with the labels that `labels` allows.
 
 With `labels: all` these are the given ones. With 0 they are guessed, from rendered digits and the real images
-alone, and no given label is read. Beside them lies the ledger: which labels were read, by whom and for what.
+alone, and no given label is read. Beside them lies the ledger: how many labels were read, and whose they are.
 
 DVC runs: python -m stages.label_train --real data/raw --source data/rendered ... ...
 """

@@ -97,6 +97,15 @@ def test_labels_of_translations_are_those_of_their_source_images() -> None:
     assert card.labelling(GIVEN, accuracy=0.5, changed=1, translated=True)["source"] == RELABELLED
 
 
+@pytest.mark.parametrize("accuracy", [None, 0.5])
+def test_translations_are_drawn_from_images_whoever_labels_them(accuracy: float | None) -> None:
+    labels = card.labelling(GIVEN, accuracy=accuracy, changed=0, translated=True)
+    found = text(replace(MANIFEST, recipe={"kind": "cyclegan"}, labels=labels))
+    assert "**Drawn from**: the labelled images of data/rendered" in found
+    assert "Latent vectors" not in found
+    assert "Drawn from" not in text()
+
+
 def test_the_manifest_counts_the_labels_that_a_labeller_changed() -> None:
     labels = card.labelling(GIVEN, accuracy=0.5, changed=1234)
     assert labels == {
@@ -118,6 +127,8 @@ def test_guesses_are_told_and_cost_no_label() -> None:
     assert labels == {"source": learnt, "real_labels_seen": 0, "guesses": "guessed by whom"}
     found = " ".join(text(replace(MANIFEST, labels=labels)).split())
     assert "**Real labels seen** on the way here: 0. Labels of real images were guessed by whom." in found
+    right = {**labels, "labeller_validation_accuracy": 0.975}
+    assert "; it says what was guessed on 97.50% of real images." in text(replace(MANIFEST, labels=right))
     assert "not training without labels" in " ".join(text().split())
     assert "not training without labels" not in found
 

@@ -138,9 +138,12 @@ def card(manifest: Manifest, spec: ImageSpec, names: Sequence[str]) -> str:
         spec: What the images look like.
         names: Of the classes, by label.
     """
-    source = manifest.labels["source"]
+    source, guesses = manifest.labels["source"], manifest.labels.get("guesses")
+    translated = manifest.recipe.get("kind") == "cyclegan"
     if "labeller_validation_accuracy" in manifest.labels:
-        source += f"; it is right on {manifest.labels['labeller_validation_accuracy']:.2%} of real images"
+        share = f"{manifest.labels['labeller_validation_accuracy']:.2%} of real images"
+        # Without given labels, guesses are all that it was held against.
+        source += f"; it {'says what was guessed' if guesses else 'is right'} on {share}"
     if "changed" in manifest.labels:
         source += f", and said another class of {manifest.labels['changed']:,} images"
     counts = manifest.class_counts
@@ -154,12 +157,10 @@ def card(manifest: Manifest, spec: ImageSpec, names: Sequence[str]) -> str:
         seed=manifest.seed,
         real_images=f"{manifest.real_images_seen:,}",
         label_source=source,
-        drawn=_TRANSLATED if source == TRANSLATED else _LATENT.substitute(scale=f"{manifest.latent_scale:g}"),
+        drawn=_TRANSLATED if translated else _LATENT.substitute(scale=f"{manifest.latent_scale:g}"),
         verdict=_ENDED[manifest.verdict],
         real_labels=f"{manifest.labels['real_labels_seen']:,}",
-        price=f"Labels of real images were {guesses}."
-        if (guesses := manifest.labels.get("guesses"))
-        else _PRICE,
+        price=f"Labels of real images were {guesses}." if guesses else _PRICE,
         class_counts=", ".join(f"{name}: {n:,}" for name, n in zip(names, counts["train"], strict=True)),
         opens=_OPENS if spec.channels == 1 else ".",
     )
