@@ -21,7 +21,6 @@ from src.datasets.spec import ImageSpec
 from src.gan import cyclegan, games, loop
 from src.gan.cyclegan import Batch, Cyclegan, cycle_loss, identity_loss, label_loss
 from src.gan.loop import Progress
-from src.gan.pool import Pool
 from src.gan.run import Run
 from src.gan.watch import Watch
 from src.networks import sampling
@@ -286,111 +285,6 @@ def test_layers_run_in_bfloat16_where_that_is_asked_for() -> None:
     assert inside == {torch.bfloat16}
     assert {value.dtype for value in values.values()} == {torch.float32}
     assert all(weight.dtype in (torch.float32, torch.int64) for weight in weights(game.generator))
-
-
-# The pool
-
-
-def pooled(size: int) -> Pool:
-    return Pool(size, "test", 0, shape=(1, 1, 1), device=torch.device("cpu"))
-
-
-def numbered(*numbers: int) -> tuple[Tensor, Tensor]:
-    return torch.tensor(numbers).float().view(-1, 1, 1, 1), torch.tensor(numbers)
-
-
-def exchanged(pool: Pool, *numbers: int) -> list[int]:
-    images, labels = pool.exchange(*numbered(*numbers))
-    assert images.flatten().tolist() == labels.tolist()  # each image keeps its label
-    return labels.tolist()
-
-
-def kept(pool: Pool) -> list[int]:
-    state = pool.state_dict()
-    assert state["images"].flatten().tolist() == state["labels"].tolist()
-    return state["labels"].tolist()
-
-
-def test_without_a_pool_images_pass_through() -> None:
-    pool = pooled(0)
-    assert exchanged(pool, 1, 2, 3) == [1, 2, 3]
-    assert kept(pool) == []
-
-
-def test_a_pool_fills_up_first_and_hands_out_what_it_is_given() -> None:
-    pool = pooled(5)
-    assert exchanged(pool, 1, 2, 3) == [1, 2, 3]
-    assert kept(pool) == [1, 2, 3]
-    assert exchanged(pool, 4, 5, 6) == [4, 5, 6]
-    assert kept(pool) == [1, 2, 3, 4, 5]
-
-
-def test_a_full_pool_exchanges_images_for_kept_ones_and_loses_none() -> None:
-    pool = pooled(6)
-    exchanged(pool, 1, 2, 3, 4, 5, 6)
-    old = 0
-    for first in range(10, 2010, 4):
-        before, given = kept(pool), list(range(first, first + 4))
-        found = exchanged(pool, *given)
-        assert len(found) == 4
-        assert sorted(before + given) == sorted(kept(pool) + found)
-        # a new image that is handed out stands where it came in
-        assert all(number in before or found.index(number) == given.index(number) for number in found)
-        old += sum(number in before for number in found)
-    assert old / 2000 == pytest.approx(0.5, abs=0.04)
-
-
-def test_a_batch_larger_than_the_pool_is_exchanged_in_part() -> None:
-    pool = pooled(2)
-    exchanged(pool, 1, 2, 3)
-    found = exchanged(pool, 4, 5, 6, 7, 8)
-    assert sorted([1, 2, 4, 5, 6, 7, 8]) == sorted(kept(pool) + found)
-    assert sum(number < 3 for number in found) <= 2
-
-
-def test_nothing_that_is_not_finite_stays_in_a_pool() -> None:
-    pool = pooled(2)
-    images, labels = numbered(1, 2)
-    images[0] = float("nan")
-    pool.exchange(images, labels)
-    assert pool.state_dict()["images"].isfinite().all()
-
-
-def test_a_pool_goes_on_from_its_state() -> None:
-    first = pooled(3)
-    exchanged(first, 1, 2, 3)
-    second = pooled(3)
-    second.load_state_dict(first.state_dict())
-    assert [exchanged(first, 4, 5, 6), kept(first)] == [exchanged(second, 4, 5, 6), kept(second)]
-
-
-# The translator
-
-
-@pytest.mark.parametrize("size", [(1, 28, 28), (3, 32, 32), (1, 27, 30), (3, 8, 11), (1, 9, 9), (3, 20, 36)])
-def test_a_translator_keeps_the_contract_of_shapes_and_ranges(size: tuple[int, int, int]) -> None:
-    spec = ImageSpec(*size, classes=3)
-    translator = build(Translator, spec, seed=0, width=4)
-    pixels = noise(5, 3, spec).pixels
-    images = to_unit(pixels).requires_grad_(True)
-    made = translator(images, torch.zeros(5).long())
-    assert made.shape == images.shape
-    assert made.min() >= -1
-    assert made.max() <= 1
-    made.square().sum().backward()
-    assert all(parameter.grad.any() for parameter in translator.parameters())
-    assert images.grad.abs().sum(dim=0).min() > 0
-    # near the identity, but for what tanh does to it
-    assert (made - torch.tanh(images)).abs().mean() < 0.1
-
-
-def test_a_translator_translates_each_image_for_itself() -> None:
-    translator = build(Translator, SMALL, seed=0, width=4)
-    images = to_unit(SOURCE.pixels)
-    with torch.no_grad():
-        together = translator(images, SOURCE.given)
-        alone = torch.cat([translator(image[None], SOURCE.given[:1]) for image in images])
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
 # Drawing

@@ -94,6 +94,22 @@ def test_only_guesses_from_the_threshold_on_are_learnt() -> None:
     assert not same(weights(none), weights(all_of_them))
 
 
+def test_what_is_learnt_are_the_guesses_of_the_average_as_they_are_aligned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Tensor] = []
+
+    def align(_: Alignment, guesses: Tensor) -> Tensor:
+        seen.append(guesses)
+        return torch.eye(4)[torch.full((len(guesses),), 2)]  # whatever is guessed, it was class 2
+
+    monkeypatch.setattr(Alignment, "__call__", align)
+    network = fitted(steps=100)
+    assert (supervised.predict(network, TARGET.pixels) == 2).double().mean() > 0.9
+    assert {tuple(guesses.shape) for guesses in seen} == {(32, 4)}
+    torch.testing.assert_close(torch.cat(seen).sum(dim=1), torch.ones(3200))
+
+
 def test_what_comes_out_is_the_moving_average() -> None:
     assert not same(weights(fitted(steps=20, ema=0.9)), weights(fitted(steps=20, ema=0.0)))
 
