@@ -45,9 +45,7 @@ def wait(stage: str, who: str, after: str, at: str) -> None:
         nonlocal begun
         if event in CHANGES and (event != "open" or arguments[2] & WRITES):
             change = f"{event} {arguments[:2]}"
-            if (
-                "__pycache__" in change
-            ):  # Python's own, while a stage still imports: no work to be cut off yet
+            if "__pycache__" in change:  # Python's, while a stage still imports: no work to be cut off yet
                 return
             if begun and re.search(at, change):
                 strike(who, change)
