@@ -52,7 +52,7 @@ benchmark: $(VENV)/.requirements ## time the training loop against the source do
 	$(PY) -m benchmarks.epoch
 	$(PY) -m benchmarks.rate
 
-compare: $(VENV)/.requirements ## compare recipes on DVC's queue, for equal images and for equal time, and print the tables
+compare: $(VENV)/.requirements ## compare recipes on DVC's queue for equal images, equal time and at their own length, and print the tables
 	$(PY) -m benchmarks.compare
 
 sensitivity: $(VENV)/.requirements ## spoil real images step by step, plant training images: what each score makes of it

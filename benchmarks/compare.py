@@ -1,4 +1,4 @@
-"""Compare the recipes, for the same number of images and for the same time, by experiments on DVC's queue.
+"""Compare recipes for equal images, for equal time and at their own length, by experiments on DVC's queue.
 
 Command: python -m benchmarks.compare
 
@@ -35,11 +35,19 @@ LEFT_OUT = {
 }
 METRICS = ["fid", "fid_floor", "fid_ratio", "is_mean", "is_real", "label_agreement", "recall", "cas"]
 METRICS += ["cas_real", "cas_gap", "diversity", "collapsed", "diverged", "mislabelled"]
-METRICS += ["converged", "best_images_seen", "images_seen"]
+METRICS += ["setback", "converged", "best_images_seen", "images_seen"]
+# Compared at the length of their own row: those that docs/training.md holds to a target.
+AT_OWN_LENGTH = {
+    "mnist": ["gan", "minimax", "lsgan", "hinge", "rpgan", "wgan-gp", "wgan"],
+    "fashion-mnist": ["gan", "lsgan"],
+}
 # Fewer checks, one point of the label-efficiency curve and two classifiers each are enough to compare.
 # And of the stages, those whose metrics the tables show, with all that these need: not the audit.
 STAGES = ["verdict", "evaluate", "report"]
-SHORT = ["watch.checks=8", "finetune.labels=[100]", "finetune.replicates=2", "pretrain.replicates=2"]
+SHORT = ["finetune.labels=[100]", "finetune.replicates=2", "pretrain.replicates=2"]
+FEWER_CHECKS = "watch.checks=8"  # not at a row's own length: how steadily it trains is seen from all of them
+
+BUDGETS = ("images", "time", "own")
 
 Row = dict[str, str]
 
@@ -60,14 +68,14 @@ class Experiment(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Queues what is missing, lets DVC run it, and prints both tables in Markdown."""
+    """Runs what is missing, and prints the tables in Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
     parser.add_argument(
         "--recipes", nargs="+", help=f"rows of recipes; default: all but {', '.join(LEFT_OUT)}"
     )
     parser.add_argument("--datasets", nargs="+", default=["mnist", "fashion-mnist"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--budgets", nargs="+", choices=("images", "time"), default=["images", "time"])
+    parser.add_argument("--budgets", nargs="+", choices=BUDGETS, default=[*BUDGETS])
     parser.add_argument("--images", type=int, default=100_000, help="real images, for equal images")
     parser.add_argument("--reference", default="lsgan", help="equal time is what this recipe needs for them")
     parser.add_argument("--results", type=Path, default=Path("docs/compare.csv"), help="table to add to")
@@ -87,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def budget(kind: str, recipe: str) -> int:
         """Real images of a run; in tenths, so that recipes of about the same speed share their runs."""
+        if kind == "own":
+            return own_length(settings, recipe)
         tenths = round(10 * rates[recipe] / rates[args.reference]) if kind == "time" else 10
         return int(max(1, tenths) * args.images // 10)
 
@@ -94,23 +104,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         (dataset, kind, recipe, seed): Experiment(
             dataset, recipe, images := budget(kind, recipe), seed, fingerprint(settings, recipe, images)
         )
-        for dataset, kind, recipe, seed in product(args.datasets, args.budgets, recipes, args.seeds)
+        for dataset, kind in product(args.datasets, args.budgets)
+        for recipe, seed in product(rows_of(dataset, kind, args.recipes, recipes), args.seeds)
     }
     if not args.table_only:
-        finished, waiting = {key(row) for row in rows} | set(found()), queued()
-        for one in dict.fromkeys(wanted.values()):
-            if one.name not in finished and one.name not in waiting:
-                dvc("exp", "run", "--queue", "--name", one.name, *overrides(one), *STAGES)
-        # The worker that it leaves behind holds on to its output: captured, this would wait for the last run.
-        subprocess.run(("dvc", "queue", "start", "--jobs", "1"), stdout=subprocess.DEVNULL, check=True)
-        while True:
-            left = {one.name for one in wanted.values()} & queued()
-            rows = collect(rows, set(wanted.values()), rates, here)
-            write(args.results, rows)
-            if not left:
-                break
-            print(f"{len(left)} of {len(set(wanted.values()))} experiments to go", flush=True)
-            time.sleep(30)
+        rows = run(settings, list(dict.fromkeys(wanted.values())), rows, rates, here, args.results)
     results = {key(row): row for row in rows}
     if args.table_only:  # of whatever code they come from, which the table's file tells: the last of each
         last = {key(row | {"code": ""}): row for row in rows}
@@ -119,10 +117,39 @@ def main(argv: Sequence[str] | None = None) -> None:
         }
     if missing := sorted({one.name for one in wanted.values()} - set(results)):
         print(f"no result of {', '.join(missing)}; why: dvc queue logs NAME")
+    lengths = {
+        "images": f"{args.images:,} images each",
+        "time": f"{args.images / rates[args.reference]:.0f} s each",
+        "own": "each at the length of its row",
+    }
     for dataset, kind in product(args.datasets, args.budgets):
-        seconds = args.images / rates[args.reference]
-        print(f"\n{dataset}, {f'{args.images:,} images' if kind == 'images' else f'{seconds:.0f} s'} each\n")
+        print(f"\n{dataset}, {lengths[kind]}\n")
         print(table([one for where, one in wanted.items() if where[:2] == (dataset, kind)], results))
+
+
+def run(
+    settings: Params,
+    wanted: list[Experiment],
+    rows: list[Row],
+    rates: dict[str, float],
+    here: dict[str, str],
+    path: Path,
+) -> list[Row]:
+    """Queues what is missing, lets DVC run it, and writes the results; arguments as for `collect`."""
+    finished, waiting = {key(row) for row in rows} | set(found()), queued()
+    for one in wanted:
+        if one.name not in finished and one.name not in waiting:
+            dvc("exp", "run", "--queue", "--name", one.name, *overrides(settings, one), *STAGES)
+    # The worker that it leaves behind holds on to its output: captured, this would wait for the last run.
+    subprocess.run(("dvc", "queue", "start", "--jobs", "1"), stdout=subprocess.DEVNULL, check=True)
+    while True:
+        left = {one.name for one in wanted} & queued()
+        rows = collect(rows, set(wanted), rates, here)
+        write(path, rows)
+        if not left:
+            return rows
+        print(f"{len(left)} of {len(wanted)} experiments to go", flush=True)
+        time.sleep(30)
 
 
 def compared(recipes: Iterable[str]) -> list[str]:
@@ -130,21 +157,36 @@ def compared(recipes: Iterable[str]) -> list[str]:
     return [name for name in recipes if name not in LEFT_OUT]
 
 
+def rows_of(dataset: str, kind: str, named: list[str] | None, recipes: list[str]) -> list[str]:
+    """The recipes of a table: those that are named, else all, or at their own length those with a target."""
+    return recipes if kind != "own" else named or AT_OWN_LENGTH.get(dataset, [])
+
+
 def fingerprint(settings: Params, recipe: str, images: int) -> str:
     """Of all code and parameters that an experiment's numbers come from, but for data set and seed."""
     own = replace(games.recipe(settings.recipes[recipe], f"recipes.{recipe}"), images=images)
     resolved = replace(settings, dataset="", seed=0, loss="", bases={}, recipes={recipe: asdict(own)})
-    digest = hashlib.sha256(repr((resolved, SHORT)).encode())
+    digest = hashlib.sha256(repr((resolved, _changed(settings, recipe, images))).encode())
     code = [*Path("src").rglob("*.py"), *Path("src").rglob("*.yaml"), *Path("stages").glob("*.py")]
     for path in [Path("dvc.yaml"), *sorted(code)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:8]
 
 
-def overrides(one: Experiment) -> list[str]:
+def own_length(settings: Params, recipe: str) -> int:
+    """Real images of a run as long as the row says."""
+    return int(settings.recipes[recipe]["images"])
+
+
+def _changed(settings: Params, recipe: str, images: int) -> list[str]:
+    return SHORT if images == own_length(settings, recipe) else [FEWER_CHECKS, *SHORT]
+
+
+def overrides(settings: Params, one: Experiment) -> list[str]:
     """The parameters of an experiment, as arguments of `dvc exp run`."""
     values = [f"dataset={one.dataset}", f"loss={one.recipe}", f"seed={one.seed}"]
-    values += [f"recipes.{one.recipe}.images={one.images}", "verdict.allow_failed=true", *SHORT]
+    values += [f"recipes.{one.recipe}.images={one.images}", "verdict.allow_failed=true"]
+    values += _changed(settings, one.recipe, one.images)
     return [argument for value in values for argument in ("--set-param", value)]
 
 

@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         non_finite=end["non_finite"],
         thresholds=thresholds,
     )
-    files.write_json(args.metrics, verdict.metrics(found, curves[-1], last, best, fid_left, end["retries"]))
+    fell = verdict.setback(checks)
+    told = verdict.metrics(found, curves[-1], last, best, fid_left, fell, end["retries"])
+    files.write_json(args.metrics, told)
     files.write_json(args.outcome, {"outcome": found.outcome})
     plots.write_figure(args.picture, plots.training_curves(curves, checks))
     print(

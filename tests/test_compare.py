@@ -26,7 +26,7 @@ METRICS |= {
     "diversity": 0.9,
     "fid": 2.0,
 }
-METRICS |= {"fid_floor": 1.0, "cas_real": 0.9, "best_images_seen": 500, "images_seen": 500}
+METRICS |= {"setback": 1.5, "fid_floor": 1.0, "cas_real": 0.9, "best_images_seen": 500, "images_seen": 500}
 
 
 def experiment(name: str, state: str | None, cas: float) -> dict[str, Any]:
@@ -86,11 +86,13 @@ def test_waiting_and_running_experiments_are_told_from_the_rest(answers: list[tu
 def test_a_run_becomes_parameters_of_an_experiment() -> None:
     one = Experiment("fashion-mnist", "wgan-gp", 12_000, 2, "c0de")
     assert one.name == "compare-fashion-mnist-wgan-gp-12000-2-c0de"
-    arguments = compare.overrides(one)
+    arguments = compare.overrides(PARAMS, one)
     values = arguments[1::2]
     assert set(arguments[::2]) == {"--set-param"}
     assert {"dataset=fashion-mnist", "loss=wgan-gp", "seed=2", "recipes.wgan-gp.images=12000"} <= set(values)
-    assert "verdict.allow_failed=true" in values
+    assert {"verdict.allow_failed=true", "watch.checks=8"} <= set(values)
+    # At its own length a run is watched as often as usual.
+    assert not any("checks" in value for value in compare.overrides(PARAMS, one._replace(images=800_000)))
 
 
 def test_what_is_in_the_file_is_not_run_again_unless_code_or_parameters_changed(
@@ -120,12 +122,13 @@ def test_what_is_in_the_file_is_not_run_again_unless_code_or_parameters_changed(
     for name in names:
         (tmp_path / name).write_text("new")
         different.add(compare.fingerprint(PARAMS, "lsgan", 100))
-    monkeypatch.setattr(compare, "SHORT", ["watch.checks=9"])
-    assert len(different | {compare.fingerprint(PARAMS, "lsgan", 100)}) == 11
+    different.add(compare.fingerprint(PARAMS, "lsgan", 400_000))
+    monkeypatch.setattr(compare, "FEWER_CHECKS", "watch.checks=9")
+    assert len(different | {compare.fingerprint(PARAMS, "lsgan", 100)}) == 12
 
 
 def test_what_all_experiments_change_are_keys_of_params_yaml() -> None:
-    for value in compare.SHORT:
+    for value in [*compare.SHORT, compare.FEWER_CHECKS]:
         section, key = value.partition("=")[0].split(".")
         assert hasattr(getattr(PARAMS, section), key)
 
@@ -169,6 +172,7 @@ def test_a_result_of_other_code_is_replaced_in_its_place(monkeypatch: pytest.Mon
 def test_every_recipe_is_compared_but_those_that_are_left_out_by_name() -> None:
     assert compare.compared(["gan", "large", "new", "source"]) == ["gan", "new"]
     assert set(compare.LEFT_OUT) < set(PARAMS.recipes)
+    assert set().union(*compare.AT_OWN_LENGTH.values()) < set(compare.compared(PARAMS.recipes))
 
 
 def test_the_committed_results_have_one_row_for_each_run() -> None:

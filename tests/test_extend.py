@@ -271,7 +271,13 @@ def test_a_game_of_ones_own_is_watched_and_judged_as_any_other(monkeypatch: pyte
     assert (end["stopped"], len(watching.curves), len(watching.checks)) == ("all images were seen", 2, 3)
     check = watching.checks[-1]._asdict()
     told = verdict.metrics(
-        verdict.Verdict("converged", ()), watching.curves[-1], check, end["best"], fid_left=1.0, retries=0
+        verdict.Verdict("converged", ()),
+        watching.curves[-1],
+        check,
+        end["best"],
+        fid_left=1.0,
+        setback=1.0,
+        retries=0,
     )
     assert told["g_loss"] == watching.curves[-1]["g_loss"]
     assert "d_loss" not in told

@@ -235,6 +235,7 @@ def test_the_verdict_comes_with_the_last_numbers_and_the_best_ones(
     assert judge(finished, monkeypatch) == {
         "images_seen": 200, "d_loss": 1.25, "g_loss": 0.75, "real_score": 1.0, "fake_score": -1.0,
         "d_gradient": 5.0, "g_gradient": 6.0, "validation_fid": 3.5, "fid_left": 3.5 / 99.5,
+        "setback": 3.5 / 2.5,
         "classes": 10, "class_kl": 0.02,
         "diversity": 0.8, "precision": 0.75, "recall": 0.6, "coverage": 0.85, "agreement": 0.9,
         "train_score": 0.5, "heldout_score": 0.125,

@@ -133,7 +133,7 @@ BEST = CHECK | {"images_seen": 400.0, "fid": 11.5}
 
 
 def test_metrics_are_the_verdict_and_the_runs_last_numbers_and_its_best() -> None:
-    found = verdict.metrics(FOUND, REPORT, CHECK, BEST, fid_left=0.25, retries=1)
+    found = verdict.metrics(FOUND, REPORT, CHECK, BEST, fid_left=0.25, setback=1.5, retries=1)
     assert found == {
         "d_loss": 0.1,
         "g_loss": 0.5,
@@ -154,6 +154,7 @@ def test_metrics_are_the_verdict_and_the_runs_last_numbers_and_its_best() -> Non
         "classes": 9,
         "validation_fid": 12.5,
         "fid_left": 0.25,
+        "setback": 1.5,
         "best_images_seen": 400,
         "best_validation_fid": 11.5,
         "retries": 1,
@@ -169,12 +170,25 @@ def test_metrics_are_the_verdict_and_the_runs_last_numbers_and_its_best() -> Non
 
 def test_metrics_of_another_game_leave_out_what_it_does_not_report() -> None:
     others = {"images_seen": 800.0, "d_loss": 0.1, "e_loss": 0.2, "e_gradient": 0.3, "learning_rate": 0.4}
-    found = verdict.metrics(FOUND, others, CHECK, BEST, fid_left=0.25, retries=0)
+    found = verdict.metrics(FOUND, others, CHECK, BEST, fid_left=0.25, setback=1.5, retries=0)
     assert list(found)[:3] == ["d_loss", "learning_rate", "class_kl"]
 
 
 @pytest.mark.parametrize("outcome", ["collapsed", "diverged", "mislabelled", "converged", "still improving"])
 def test_at_most_one_flag_is_up_and_it_is_that_of_the_outcome(outcome: str) -> None:
-    found = verdict.metrics(verdict.Verdict(outcome, ()), REPORT, CHECK, BEST, fid_left=0.25, retries=0)
+    found = verdict.metrics(
+        verdict.Verdict(outcome, ()), REPORT, CHECK, BEST, fid_left=0.25, setback=1.5, retries=0
+    )
     up = [name for name in ("collapsed", "diverged", "mislabelled", "converged") if found[name]]
     assert up == ([] if outcome == "still improving" else [outcome])
+
+
+def test_a_setback_is_measured_from_the_best_check_before_after_a_tenth_of_the_run() -> None:
+    def setback(*fids: float) -> float:
+        """Of checks at 0, 10, 20 ... images, the last of them at the end of the run."""
+        return verdict.setback([{"images_seen": 10 * n, "fid": fid} for n, fid in enumerate(fids)])
+
+    assert setback(90, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0.5) == pytest.approx(8 / 9)
+    assert setback(90, 30, 10, 4, 12, 3, 2, 2, 2, 2, 2) == 3.0  # 12 over 4, not over 90 or 3
+    assert setback(2, 90, 4, 4, 4, 4, 4, 4, 4, 4, 4) == 2.0  # the first tenth may be bad, and is beaten, too
+    assert setback(5.0) == 1.0

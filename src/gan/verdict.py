@@ -1,6 +1,7 @@
 """What became of a GAN run, told from its last check: one of five outcomes, in a word and as numbers."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from src.core.settings import Thresholds
@@ -79,6 +80,24 @@ def judge(
     return Verdict(CONVERGED if exhausted else IMPROVING, ())
 
 
+def setback(checks: Sequence[Mapping[str, float]]) -> float:
+    """How far a run fell back at worst: the largest ratio of a check's FID to the best FID before it.
+
+    Args:
+        checks: All of a run, the first of the untrained generator. Those of the first tenth of its images
+            count as something to fall back from only.
+
+    Returns:
+        1 or less if each check was at least as good as all before it; 1 where there is none to compare.
+    """
+    start, worst, best = 0.1 * checks[-1]["images_seen"], 0.0, math.inf
+    for check in checks:
+        if check["images_seen"] > start and best < math.inf:
+            worst = max(worst, check["fid"] / best)
+        best = min(best, check["fid"])
+    return worst or 1.0
+
+
 # The values of a report and of a check that metrics/gan.json tells of, whatever else a game reports.
 _REPORTED = ("d_loss", "g_loss", "real_score", "fake_score", "d_gradient", "g_gradient", "learning_rate")
 _CHECKED = ("class_kl", "diversity", "precision", "recall", "coverage", "agreement")
@@ -91,6 +110,7 @@ def metrics(
     check: Mapping[str, float],
     best: Mapping[str, float],
     fid_left: float,
+    setback: float,
     retries: int,
 ) -> dict[str, float]:
     """metrics/gan.json: the verdict, and the run's last numbers.
@@ -101,6 +121,7 @@ def metrics(
         check: The run's last.
         best: The check with the lowest FID.
         fid_left: As `judge` takes it.
+        setback: See the function of that name.
         retries: How often the run went back.
     """
     return {
@@ -110,6 +131,7 @@ def metrics(
         "classes": int(check["classes"]),
         "validation_fid": check["fid"],  # evaluate's, of another n and reference, is called fid
         "fid_left": fid_left,
+        "setback": setback,
         "best_images_seen": int(best["images_seen"]),
         "best_validation_fid": best["fid"],
         "retries": retries,
