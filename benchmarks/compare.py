@@ -256,9 +256,9 @@ def key(row: Row) -> str:
 
 
 def write(path: Path, rows: list[Row]) -> None:
-    """Writes the table of results, whole or not at all."""
+    """Writes the table of results, whole or not at all; rows of older code may lack a column."""
     columns = [*Experiment._fields, "processor", "commit", "images_a_second", *METRICS]
-    files.write_csv(path, columns, [[row[column] for column in columns] for row in rows])
+    files.write_csv(path, columns, [[row.get(name, "") for name in columns] for row in rows])
 
 
 def table(wanted: list[Experiment], results: dict[str, Row]) -> str:
@@ -270,9 +270,10 @@ def table(wanted: list[Experiment], results: dict[str, Row]) -> str:
         rows = [results[one.name] for one in wanted if one.recipe == recipe and one.name in results]
         if not rows:
             continue
-        values = {name: [float(row[name]) for row in rows] for name in METRICS}
+        shown = ("fid_ratio", "is_mean", "is_real", "label_agreement", "recall", "cas", "cas_gap")
+        values = {name: [float(row[name]) for row in rows] for name in shown}
         inception = [a / b for a, b in zip(values["is_mean"], values["is_real"], strict=True)]
-        failed = sum(sum(values[name]) for name in verdict.FAILED)
+        failed = sum(row.get(name) == "1" for row in rows for name in verdict.FAILED)
         cells = [
             spread(values["fid_ratio"], "{:.2f}"),
             spread(inception, "{:.3f}"),
@@ -282,7 +283,7 @@ def table(wanted: list[Experiment], results: dict[str, Row]) -> str:
             spread(values["cas_gap"], "{:.2%}"),
             f"{int(rows[0]['images']):,}",
             f"{float(rows[0]['images_a_second']):,.0f}",
-            f"{failed:.0f} of {len(rows)}",
+            f"{failed} of {len(rows)}",
         ]
         lines.append(f"| `{recipe}` | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -69,7 +69,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                     network,
                     train.at(order[:count]),
                     how,
-                    min_steps=tuning.min_steps,
+                    steps=max(
+                        tuning.min_steps, supervised.steps_of(how, count)
+                    ),  # small sets are seen more often
                     # Both arms see the same images in the same order, moved alike: a paired comparison.
                     rng=generator_for(f"{stream}/batches", seed),
                     title=f"{arm}, {count} labels, {replicate + 1}/{tuning.replicates}",

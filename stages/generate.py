@@ -52,7 +52,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         label = partial(supervised.predict, network)
     sizes = {"train": settings.generate.count, "test": settings.generate.test_count}
     scale, seed = settings.generate.latent_scale, settings.seed
-    told = generator.options.get("conditional", True)
     with files.folder(args.output) as folder:
         written = {
             split: sampling.write_split(
@@ -62,9 +61,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         }
         labels = card.labelling(
             ledger.read(args.data),
+            chosen["recipe"],
+            validation=settings.validation,
             accuracy=labeller.get("validation_accuracy"),
-            changed=sum(c for _, c in written.values()) if told else None,
-            translated=chosen["recipe"]["kind"] == "cyclegan",
+            changed=sum(changed for _, changed in written.values()),
         )
         manifest = card.Manifest(
             dataset=settings.dataset,

@@ -1,7 +1,8 @@
 """Write what those that make images may look at: real training images, with the labels that `labels` allows.
 
-With `labels: all` these are the given ones. With 0 they are guessed, from rendered digits and the real images
-alone, and no given label is read. Beside them lies the ledger: how many labels were read, and whose they are.
+With `labels: all` these are the given ones. With a number, that many are drawn, and the others guessed from
+them and the images alone; with 0, from rendered digits and the images. Beside them lies the ledger: how many
+labels were read, which, and where the others come from.
 
 DVC runs: python -m stages.label_train --real data/raw --source data/rendered ... ...
 """
@@ -9,9 +10,9 @@ DVC runs: python -m stages.label_train --real data/raw --source data/rendered ..
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from src.core import files, params, stage
-from src.core.errors import PipelineError
 from src.core.settings import Common, SemiSupervised
 from src.datasets import idx, ledger
 from src.datasets.spec import ImageSpec, read_names, read_spec
@@ -37,10 +38,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         watcher="network to write",
     )
     args = parser.parse_args(argv)
-    settings, labels = params.load(Settings), files.read_json(args.labels)["labels"]
+    settings, allowed = params.load(Settings), files.read_json(args.labels)
     spec, names = read_spec(args.real), read_names(args.real)
-    if labels == 0:
-        guessed(settings, args, spec, names)
+    if allowed["labels"] != "all":
+        guessed(settings, args, allowed, spec, names)
         return
     count = len(idx.read_pair(args.real, "train", spec)[1]) - settings.validation
     with files.folder(args.output) as folder:
@@ -48,41 +49,39 @@ def main(argv: Sequence[str] | None = None) -> None:
     files.write_bytes(args.watcher, args.extractor.read_bytes())
 
 
-def guessed(settings: Settings, args: Namespace, spec: ImageSpec, names: list[str]) -> None:
-    """Guesses the labels of all real training images, those of the validation split too.
-
-    Raises:
-        PipelineError: The rendered images can't stand for the real ones; says why.
-    """
+def guessed(
+    settings: Settings, args: Namespace, allowed: dict[str, Any], spec: ImageSpec, names: list[str]
+) -> None:
+    """Draws labels, and guesses those of all other real training images, of the validation split too."""
     # Not at the top: these take seconds, which a run with all labels need not wait.
     from src.classifiers.guessing import guess
     from src.core import checkpoint
     from src.core.machine import set_up
-    from src.datasets import labelled
+    from src.datasets import budget, labelled
+    from src.datasets.labelled import Labelled
     from src.networks import weights
 
-    how = settings.label_train
+    how, rendered = settings.label_train, allowed["rendered"]
     device = set_up(settings.device, settings.threads)
-    source = labelled.usable_source(labelled.read_source(args.source), spec).to(device)
-    pixels = labelled.read_pixels(args.real, "train", spec).to(device)
+    pixels = labelled.read_pixels(args.real, "train", spec)
+    usable, count = pixels[: len(pixels) - settings.validation], allowed["labels"]
+    drawn = budget.read(args.real, usable, spec, allowed["draw"], count, settings.seed)
+    source = None
+    if rendered:
+        source = labelled.usable_source(labelled.read_source(args.source), spec).to(device)
+    else:
+        drawn.require_all(names)
+    own, pixels = drawn.images.to(device), pixels.to(device)
     inputs = (args.real, args.source, args.labels, args.extractor)
     with checkpoint.opened(__file__, settings=(settings,), inputs=inputs) as resuming:
-        found = guess(
-            source, pixels, spec, how, unseen=settings.validation, seed=settings.seed, checkpoint=resuming
-        )
-        if found.agreement < how.min_agreement:
-            raise PipelineError(
-                f"labels of {args.source} don't carry over to {args.real}: two classifiers that learnt them "
-                f"agree on {found.agreement:.0%} of the real images, below label_train.min_agreement "
-                f"({how.min_agreement:.0%}); set labels to all, or give a source of the same classes"
-            )
+        unseen, seed = settings.validation, settings.seed
+        found = guess(own, source, pixels, spec, how, unseen=unseen, seed=seed, checkpoint=resuming)
+        known: dict[str, Any] = {"source": ledger.guessed(len(own), rendered=rendered)}
+        if found.opinion:
+            found.opinion.require(how.min_agreement, args.source, args.real)
+            known |= found.opinion.told
         with files.folder(args.output) as folder:
-            with labelled.writing(folder, "train", len(pixels), spec) as append:
-                append(pixels.cpu(), found.labels.cpu())
-            swaps = [{"guessed": a, "second_opinion": b, "images": n} for a, b, n in found.swapped]
-            counts = found.labels.bincount(minlength=spec.classes).tolist()
-            known = {"class_counts": counts, "agreement": found.agreement, "swapped": swaps}
-            ledger.write(folder, spec, names, {"labels": 0, "source": ledger.GUESSED, **known})
+            drawn.write(folder, Labelled(pixels.cpu(), found.labels.cpu()), spec, names, known)
         weights.write(args.watcher, found.network)
 
 

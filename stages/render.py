@@ -1,4 +1,4 @@
-"""Render labelled digits from strokes and fonts, where no label of a real image may be used.
+"""Render labelled digits from strokes and fonts, where `labels` is 0 or label_train.rendered asks for them.
 
 They take the layout of the real set, with manifest and card. With a folder of your own as `render.folder`,
 its images take their place.
@@ -27,11 +27,11 @@ class Settings:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Writes the rendered set; where labels of real images may be used, only that there is none."""
+    """Writes the rendered set; where none is asked for, only that."""
     parser = stage.parser(__file__, __doc__, labels="JSON of stage recipe", output="folder to write")
     args = parser.parse_args(argv)
-    settings, labels = params.load(Settings), files.read_json(args.labels)["labels"]
-    if labels == 0:
+    settings = params.load(Settings)
+    if files.read_json(args.labels)["rendered"]:
         render(settings, args.output)
         return
     with files.folder(args.output) as folder:
@@ -53,8 +53,9 @@ def render(settings: Settings, output: Path) -> None:
     theirs = read_names(Path(own)) if own else rendered.NAMES
     if theirs != names:
         raise PipelineError(
-            f"params.yaml: labels is 0, but {own or 'what is rendered'} has the classes {', '.join(theirs)}, "
-            f"and {settings.dataset} {', '.join(names)}; set labels to all, or render.folder to such a set"
+            "params.yaml: labels is 0 or label_train.rendered is true, but "
+            f"{own or 'what is rendered'} has the classes {', '.join(theirs)}, and {settings.dataset} "
+            f"{', '.join(names)}; set labels to all or to a number, or render.folder to such a set"
         )
     sizes = {"train": settings.render.count, "test": settings.render.test_count}
     with files.folder(output) as folder:

@@ -34,6 +34,8 @@ STAGES = (
     "pretrain",
     "finetune_scratch",
     "finetune",
+    "worth_real",
+    "worth",
     "report",
 )
 TINY = {
@@ -49,6 +51,8 @@ TINY = {
     "render.count": 100,
     "render.test_count": 100,
     "label_train.steps": 4,
+    "worth.steps": 3,
+    "worth.finetune_steps": 2,
     "generate.count": 200,
     "generate.test_count": 100,
     "evaluate.images": 100,

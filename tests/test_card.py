@@ -20,7 +20,29 @@ LABELLED = (
 )
 COUNTS = {"train": [1200, 1, 2, 3, 4, 5, 6, 7, 8, 9], "test": [3] * 10}
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-GIVEN = {"labels": 40_321, "source": "given"}
+GIVEN = {"labels": 40_321, "source": "given", "draw": "all", "drawn": "the first", "looked_at": 40_321}
+TOLD = {"kind": "gan", "conditional": True}
+UNTOLD = {"kind": "gan", "conditional": False}
+TRANSLATING = {"kind": "cyclegan", "conditional": False}
+# Who read how many labels; the GAN run is watched by 1,000 images with given ones, too.
+READ = {"guessing": 0, "conditioning": 40_321, "watching": 40_321, "checkpoint_choice": 40_321}
+READ |= {"verdict": 1_000, "relabelling": 0, "tuning": 0, "coverage": 0, "budget": 41_321, "total": 41_321}
+
+
+def labelling(
+    recipe: dict[str, object],
+    accuracy: float | None = None,
+    changed: int = 0,
+    known: dict[str, object] = GIVEN,
+) -> dict[str, object]:
+    return card.labelling(known, recipe, validation=1_000, accuracy=accuracy, changed=changed)
+
+
+def source(labels: dict[str, object]) -> dict[str, object]:
+    """What is told of labels, but for the ledger."""
+    return {name: value for name, value in labels.items() if name not in ("read", "draw", "drawn")}
+
+
 MANIFEST = card.Manifest(
     dataset="fashion-mnist",
     loss="lsgan",
@@ -31,7 +53,7 @@ MANIFEST = card.Manifest(
     generator_sha256="ab" * 32,
     verdict="converged",
     latent_scale=1,
-    labels=card.labelling(GIVEN, accuracy=None, changed=None),
+    labels=labelling(TOLD),
     class_counts=COUNTS,
     sha256={"train-images-idx3-ubyte": "cd" * 32},
 )
@@ -53,7 +75,10 @@ def test_the_manifest_holds_what_it_was_given_and_counts(tmp_path: Path) -> None
         "dataset": "fashion-mnist",
         "environment": {"torch": "2.0", "threads": 2},
         "generator_sha256": "ab" * 32,
-        "labels": {"source": CONDITIONAL, "real_labels_seen": 40_321},
+        "labels": {
+            **{"source": CONDITIONAL, "real_labels_seen": 40_321, "read": READ},
+            **{"draw": "all", "drawn": "the first"},
+        },
         "latent_scale": 1,
         "loss": "lsgan",
         "real_images_seen": 50_123,
@@ -84,7 +109,7 @@ def test_the_card_says_what_became_of_the_training(verdict: str, words: str) -> 
 
 @pytest.mark.parametrize("accuracy", [0.9876, 0.0])
 def test_labels_of_an_unconditional_generator_come_from_a_labeller_of_known_accuracy(accuracy: float) -> None:
-    assert card.labelling(GIVEN, accuracy=accuracy, changed=None) == {
+    assert source(labelling(UNTOLD, accuracy)) == {
         "source": LABELLED,
         "real_labels_seen": 40_321,
         "labeller_validation_accuracy": accuracy,
@@ -92,14 +117,13 @@ def test_labels_of_an_unconditional_generator_come_from_a_labeller_of_known_accu
 
 
 def test_labels_of_translations_are_those_of_their_source_images() -> None:
-    labels = card.labelling(GIVEN, accuracy=None, changed=0, translated=True)
-    assert labels == {"source": TRANSLATED, "real_labels_seen": 40_321}
-    assert card.labelling(GIVEN, accuracy=0.5, changed=1, translated=True)["source"] == RELABELLED
+    assert source(labelling(TRANSLATING)) == {"source": TRANSLATED, "real_labels_seen": 40_321}
+    assert labelling(TRANSLATING, 0.5, 1)["source"] == RELABELLED
 
 
 @pytest.mark.parametrize("accuracy", [None, 0.5])
 def test_translations_are_drawn_from_images_whoever_labels_them(accuracy: float | None) -> None:
-    labels = card.labelling(GIVEN, accuracy=accuracy, changed=0, translated=True)
+    labels = labelling(TRANSLATING, accuracy)
     found = text(replace(MANIFEST, recipe={"kind": "cyclegan"}, labels=labels))
     assert "**Drawn from**: the labelled images of data/rendered" in found
     assert "Latent vectors" not in found
@@ -107,8 +131,7 @@ def test_translations_are_drawn_from_images_whoever_labels_them(accuracy: float 
 
 
 def test_the_manifest_counts_the_labels_that_a_labeller_changed() -> None:
-    labels = card.labelling(GIVEN, accuracy=0.5, changed=1234)
-    assert labels == {
+    assert source(labelling(TOLD, 0.5, 1234)) == {
         "source": RELABELLED,
         "real_labels_seen": 40_321,
         "labeller_validation_accuracy": 0.5,
@@ -117,14 +140,14 @@ def test_the_manifest_counts_the_labels_that_a_labeller_changed() -> None:
 
 
 def test_labels_that_no_labeller_gave_are_not_called_changed() -> None:
-    labels = card.labelling(GIVEN, accuracy=None, changed=0)
-    assert labels == {"source": CONDITIONAL, "real_labels_seen": 40_321}
+    assert source(labelling(TOLD)) == {"source": CONDITIONAL, "real_labels_seen": 40_321}
 
 
 def test_guesses_are_told_and_cost_no_label() -> None:
-    labels = card.labelling({"labels": 0, "source": "guessed by whom"}, accuracy=None, changed=None)
+    known = {"labels": 0, "source": "guessed by whom", "draw": "stratified", "drawn": [], "looked_at": 0}
+    labels = labelling(TOLD, known=known)
     learnt = "the class that the generator was asked for, which it learnt from guessed labels"
-    assert labels == {"source": learnt, "real_labels_seen": 0, "guesses": "guessed by whom"}
+    assert source(labels) == {"source": learnt, "real_labels_seen": 0, "guesses": "guessed by whom"}
     found = " ".join(text(replace(MANIFEST, labels=labels)).split())
     assert "**Real labels seen** on the way here: 0. Labels of real images were guessed by whom." in found
     right = {**labels, "labeller_validation_accuracy": 0.975}
@@ -141,28 +164,40 @@ def test_the_card_tells_how_far_the_latent_vectors_reach(tmp_path: Path, scale: 
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "changed", "words"),
+    ("recipe", "accuracy", "changed", "words"),
     [
-        (None, None, f"{CONDITIONAL}."),
-        (0.98765, None, f"{LABELLED}; it is right on 98.77% of real images."),
+        (TOLD, None, 0, f"{CONDITIONAL}."),
+        (UNTOLD, 0.98765, 5, f"{LABELLED}; it is right on 98.77% of real images."),
         (
+            TOLD,
             0.5,
             1234,
             f"{RELABELLED}; it is right on 50.00% of real images, and said another class of 1,234 images.",
         ),
-        (0.0, 0, f"{RELABELLED}; it is right on 0.00% of real images, and said another class of 0 images."),
+        (
+            TOLD,
+            0.0,
+            0,
+            f"{RELABELLED}; it is right on 0.00% of real images, and said another class of 0 images.",
+        ),
     ],
 )
 def test_the_card_says_where_labels_come_from_and_nothing_of_a_labeller_that_was_not_there(
-    accuracy: float | None, changed: int | None, words: str
+    recipe: dict[str, object], accuracy: float | None, changed: int, words: str
 ) -> None:
-    labels = card.labelling(GIVEN, accuracy=accuracy, changed=changed)
-    found = text(replace(MANIFEST, labels=labels))
-    assert found == CARD.replace(f"- **Labels**: {CONDITIONAL}.", f"- **Labels**: {words}")
+    found = text(replace(MANIFEST, labels=labelling(recipe, accuracy, changed)))
+    expected = CARD.replace(f"- **Labels**: {CONDITIONAL}.", f"- **Labels**: {words}")
+    if accuracy is not None:
+        expected = expected.replace(
+            "to label the synthetic images | 0 |", "to label the synthetic images | 40,321 |"
+        )
+    if recipe is UNTOLD:
+        expected = expected.replace("are told | 40,321 |", "are told | 0 |")
+    assert found == expected
 
 
 def test_all_three_files_stand_beside_the_images(tmp_path: Path) -> None:
-    manifest = replace(MANIFEST, labels=card.labelling(GIVEN, accuracy=0.5, changed=None))
+    manifest = replace(MANIFEST, labels=labelling(UNTOLD, 0.5))
     found = written(tmp_path, manifest)
     assert found.pop("counts") == {"train": 1245, "test": 30}
     # The card of what was read back is the same text: it needs nothing else.
@@ -191,6 +226,23 @@ adversarial network (`loss: lsgan`, seed 17). None of them is real.
 - **Terms**: derived from fashion-mnist; its licence applies.
 
 Images a class: zero: 1,200, one: 1, two: 2, three: 3, four: 4, five: 5, six: 6, seven: 7, eight: 8, nine: 9.
+
+## Labels of real images that were read on the way
+
+| by whom, for what | labels |
+|---|---:|
+| `label_train`, to guess the others from | 0 |
+| `train_gan`, as the classes that its networks are told | 40,321 |
+| `train_gan`, by the network that scores its checks | 40,321 |
+| `train_gan`, by these scores, to keep the best generator | 40,321 |
+| `train_gan`, of validation images, to judge the run | 1,000 |
+| `train_labeller`, to label the synthetic images | 0 |
+| to choose a setting within this run | 0 |
+| looked at by the draw and put aside, for their class had its share | 0 |
+| the budget | 41,321 |
+| total, each label once | 41,321 |
+
+All labels were allowed.
 
 The layout is MNIST's own, so that with this folder as `data/synthetic`
 

@@ -43,9 +43,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def labelled_with(labels: Any, **changes: Any) -> dict[str, Any]:
+def labelled_with(labels: Any, draw: str = "stratified", **changes: Any) -> dict[str, Any]:
     """Runs the stage with that `labels` in labels.json, and gives the ledger."""
-    files.write_json(Path("labels.json"), {"labels": labels})
+    rendered = changes.pop("rendered", labels == 0)
+    files.write_json(Path("labels.json"), {"labels": labels, "draw": draw, "rendered": rendered})
     if changes:
         params = yaml.safe_load(Path("params.yaml").read_text())
         params["label_train"] |= changes
@@ -67,13 +68,17 @@ def test_with_all_labels_the_set_is_the_given_one(project: Path) -> None:
     for ours, given in zip(written("labelled"), written("raw"), strict=True):
         assert np.array_equal(ours, given)
     assert read_spec(project / "labelled") == GREY
-    assert ledger == {"labels": TRAIN - VALIDATION, "source": "given"}
+    assert ledger == {
+        **{"labels": TRAIN - VALIDATION, "source": "given", "draw": "all", "drawn": "the first 200"},
+        "looked_at": TRAIN - VALIDATION,
+    }
     assert Path("watcher").read_bytes() == b"an extractor"
     assert {path.name for path in idx.folder(project / "labelled").iterdir()} == set(idx.names("train", GREY))
 
 
 def test_with_all_labels_nothing_slow_is_loaded(project: Path) -> None:
-    files.write_json(project / "labels.json", {"labels": "all"})
+    allowed = {"labels": "all", "draw": "stratified", "rendered": False}
+    files.write_json(project / "labels.json", allowed)
     code = f"import sys; from stages import label_train; label_train.main({ARGUMENTS}); "
     code += "print('torch' in sys.modules)"
     env = {"PYTHONPATH": str(ROOT), "PATH": ""}
@@ -100,6 +105,58 @@ def test_with_0_labels_they_are_guessed_and_counted(project: Path, monkeypatch: 
     watcher = weights.read_classifier(Path("watcher"), GREY)
     real = idx.read_pair(Path("raw"), "train", GREY)[0]
     assert supervised.predict(watcher, torch.tensor(real).unsqueeze(1)).tolist() == guesses.tolist()
+
+
+@pytest.mark.parametrize("draw", ["stratified", "random", "queried"])
+@pytest.mark.parametrize("rendered", [False, True])
+def test_a_number_of_labels_is_kept_and_the_others_are_guessed_from_them(
+    project: Path, draw: str, rendered: bool
+) -> None:
+    ledger = labelled_with(60, draw, rendered=rendered, min_agreement=0.0)
+    images, labels = written("labelled")
+    given = written("raw")[1]
+    assert np.array_equal(images, written("raw")[0])
+    drawn = ledger["drawn"]
+    assert ledger["labels"] == len(set(drawn)) == 60
+    assert max(drawn) < TRAIN - VALIDATION
+    assert ledger["draw"] == draw
+    assert np.array_equal(labels[drawn], given[drawn])
+    # After six steps a network knows nothing: its guesses are wrong, but not those labels.
+    rest = np.setdiff1d(np.arange(TRAIN), drawn)
+    assert (labels[rest] == given[rest]).mean() < 0.9
+    assert ledger["class_counts"] == np.bincount(labels, minlength=10).tolist()
+    assert ledger["source"].startswith("given for 60 images, and for the others guessed by a classifier")
+    assert ("data/rendered" in ledger["source"]) == ("agreement" in ledger) == rendered
+    if draw == "stratified":
+        assert np.bincount(given[drawn]).tolist() == [6] * 10
+        assert 60 <= ledger["looked_at"] <= TRAIN - VALIDATION
+    else:
+        assert ledger["looked_at"] == 60
+
+
+def test_labels_outside_the_budget_are_not_read(project: Path) -> None:
+    def bytes_of() -> list[bytes]:
+        paths = [path for path in sorted(Path("labelled").rglob("*")) if path.is_file()]
+        return [path.read_bytes() for path in [*paths, Path("watcher")]]
+
+    ledger = labelled_with(150, "random")
+    once, path = bytes_of(), idx.folder(project / "raw") / "train-labels-idx1-ubyte"
+    given = np.array(written("raw")[1])
+    garbage = np.full(TRAIN, 3, dtype=np.uint8)
+    garbage[ledger["drawn"]] = given[ledger["drawn"]]
+    content = path.read_bytes()
+    path.write_bytes(content[:-TRAIN] + garbage.tobytes())
+    labelled_with(150, "random")
+    assert bytes_of() == once
+
+
+def test_a_draw_without_some_class_is_refused_unless_others_teach_it(project: Path) -> None:
+    with pytest.raises(
+        PipelineError, match=r"labels is 5, and there are none of the classes .* among them; take"
+    ):
+        labelled_with(5, "stratified")
+    assert not Path("labelled").exists()
+    assert labelled_with(5, rendered=True, min_agreement=0.0)["labels"] == 5
 
 
 def test_with_0_labels_no_given_label_is_read(project: Path) -> None:

@@ -1,10 +1,11 @@
-"""With labels 0 no given label reaches what is made: with garbage in their place, the bytes are the same."""
+"""No label outside the budget reaches what is made: with garbage in their place, the bytes are the same."""
 
 import importlib
 import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from conftest import GREY, ROOT, write_set
@@ -24,9 +25,13 @@ MADE = ("data/rendered", "data/labelled", "data/synthetic", "models", "results",
 INSTRUMENT = "models/extractor.safetensors"
 
 
-def write_project(folder: Path, loss: str, *, relabel: bool, garbage: bool) -> None:
+TRAIN = 300
+
+
+def write_project(folder: Path, loss: str, labels: int, *, relabel: bool, garbage: bool) -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params |= {"validation": 100, "threads": 1, "loss": loss, "labels": 0}
+    params |= {"validation": 100, "threads": 1, "loss": loss, "labels": labels}
+    params |= {"label_draw": "random"}
     params["recipes"] = {loss: params["recipes"][loss] | {"images": 400, "width": 4, "batch_size": 20}}
     params["bases"] = params["recipes"]
     params["watch"] |= {"log_points": 4, "checks": 2, "grids": 2, "check_images": 100}
@@ -40,7 +45,7 @@ def write_project(folder: Path, loss: str, *, relabel: bool, garbage: bool) -> N
     (folder / DATASETS).parent.mkdir(parents=True)
     shutil.copy(ROOT / DATASETS, folder / DATASETS)
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    write_set(folder / "data/raw", 300, 20)
+    write_set(folder / "data/raw", TRAIN, 20)
     # Instruments depend on labels: here is one of each kind of labels, and nothing may depend on it.
     weights.write(folder / INSTRUMENT, build(ConvClassifier, GREY, seed=garbage, width=2))
     if garbage:
@@ -48,9 +53,29 @@ def write_project(folder: Path, loss: str, *, relabel: bool, garbage: bool) -> N
             (idx.folder(folder / "data/raw") / idx.names(split, GREY)[1]).write_bytes(b"garbage")
 
 
-def made(folder: Path, loss: str, monkeypatch: pytest.MonkeyPatch, **how: bool) -> dict[str, str]:
-    """The hashes of all that the stages up to the synthetic set write."""
-    write_project(folder, loss, **how)
+def spoil(folder: Path, drawn: list[int]) -> None:
+    """Gives all training images another label but those of a draw."""
+    path = idx.folder(folder / "data/raw") / idx.names("train", GREY)[1]
+    given = np.array(idx.read_pair(folder / "data/raw", "train", GREY)[1])
+    others = (given + 1) % 10
+    others[drawn] = given[drawn]
+    path.write_bytes(path.read_bytes()[:-TRAIN] + others.astype(np.uint8).tobytes())
+
+
+def made(
+    folder: Path,
+    loss: str,
+    monkeypatch: pytest.MonkeyPatch,
+    drawn: list[int] | None = None,
+    *,
+    labels: int = 0,
+    relabel: bool = False,
+    garbage: bool = False,
+) -> dict[str, str]:
+    """The hashes of all that is written up to the synthetic set; other labels than `drawn` are spoilt."""
+    write_project(folder, loss, labels, relabel=relabel, garbage=garbage)
+    if drawn:
+        spoil(folder, drawn)
     monkeypatch.chdir(folder)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     for name in CHAIN:
@@ -73,3 +98,16 @@ def test_no_given_label_reaches_what_is_made(
     assert ("models/labeller/network.safetensors" in given) == relabel
     manifest = files.read_json(tmp_path / "garbage/data/synthetic/manifest.json")
     assert manifest["labels"]["real_labels_seen"] == 0
+
+
+def test_no_label_outside_the_budget_reaches_what_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = {"labels": 120, "relabel": True}
+    given = made(tmp_path / "given", "gan", monkeypatch, **how)
+    manifest = files.read_json(tmp_path / "given/data/synthetic/manifest.json")["labels"]
+    spoilt = made(tmp_path / "spoilt", "gan", monkeypatch, manifest["drawn"], **how)
+    assert given == spoilt
+    assert manifest["real_labels_seen"] == manifest["read"]["total"] == len(set(manifest["drawn"])) == 120
+    other = made(tmp_path / "other", "gan", monkeypatch, manifest["drawn"][1:], **how)
+    assert other != given  # the labels of the draw do reach it

@@ -148,9 +148,16 @@ WRONG_VALUES = [
     ("device", "true", "True; allowed: cpu, cuda"),
     ("device", "[cpu]", "['cpu']; allowed: cpu, cuda"),
     ("precision", "float16", "'float16'; allowed: float32, tf32, bfloat16"),
-    ("labels", "10", "10; allowed: all, 0"),
-    ("labels", "false", "False; allowed: all, 0"),
-    ("labels", "0.0", "0.0; allowed: all, 0"),
+    ("labels", "-1", "-1; allowed: all, or a number from 0 to 1000000000"),
+    ("labels", "some", "'some'; allowed: all, or a number from 0 to 1000000000"),
+    ("labels", "false", "False; allowed: all, or a number from 0 to 1000000000"),
+    ("labels", "0.0", "0.0; allowed: all, or a number from 0 to 1000000000"),
+    (
+        "labels",
+        "50001",
+        "50001; allowed: all, or up to 50000, the training images that validation (10000) l...",
+    ),
+    ("label_draw", "even", "'even'; allowed: stratified, random, queried"),
     ("seed", "-1", "-1; allowed: a number from 0 to 2147483647"),
     ("seed", "2147483648", "2147483648; allowed: a number from 0 to 2147483647"),
     ("seed", "0.0", "0.0; allowed: a whole number"),
@@ -211,6 +218,7 @@ RANGES = {
     "from 1 to 65536": [
         *("extractor.batch_size", "labeller.batch_size", "classifier.batch_size"),
         *("label_train.batch_size", "label_train.unlabelled"),
+        "worth.batch_size",
     ],
     "from 1 to 8192": ["extractor.width", "labeller.width", "classifier.width", "label_train.width"],
     "from 0 to 8": ["extractor.shift", "labeller.shift", "classifier.shift", "label_train.shift"],
@@ -220,7 +228,7 @@ RANGES = {
         *("watch.neighbours", "evaluate.neighbours"),
     ],
     "from 100 to 1000000": ["watch.check_images"],
-    "from 1 to 1000000": ["label_train.steps"],
+    "from 1 to 1000000": ["label_train.steps", "worth.steps", "worth.finetune_steps"],
     "from 0 to 0.999999": ["label_train.ema"],
     "from 0 to 1000000": ["verdict.max_missing_classes"],
     "from 0 to 1000": ["verdict.max_fid_left"],
@@ -233,6 +241,7 @@ RANGES = {
         "verdict.min_precision",
         "label_train.min_agreement",
         "label_train.threshold",
+        "worth.synthetic_share",
     ],
     "from 1 to 100": ["watch.grids"],
     "from 2 to 100": ["pretrain.replicates", "finetune.replicates"],
@@ -241,6 +250,7 @@ RANGES = {
     "above 0 to 10": [
         *("extractor.learning_rate", "labeller.learning_rate", "classifier.learning_rate"),
         *("finetune.learning_rate", "generate.latent_scale", "label_train.learning_rate"),
+        *("worth.learning_rate", "worth.finetune_learning_rate"),
     ],
 }
 

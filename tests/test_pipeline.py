@@ -302,9 +302,9 @@ def test_every_stage_that_trains_has_a_checkpoint() -> None:
     calls = [
         name
         for name in STAGES
-        if re.search(r"supervised\.fit\(|\bRun\(|\bguess\(", file_of(name).read_text())
+        if re.search(r"supervised\.fit\(|\bRun\(|\bguess\(|\bArms\(", file_of(name).read_text())
     ]
-    assert len(calls) == 8
+    assert len(calls) == 10
     assert calls == TRAINING
 
 
@@ -315,8 +315,12 @@ def test_experiments_that_draw_differently_from_one_generator_wait_for_no_lock()
     assert {name for name in STAGES if generated & set(STAGES[name].get("params", []))} == {"generate"}
     assert "generate" not in TRAINING
     after = [name for name in TRAINING if "data/synthetic" in STAGES[name]["deps"]]
-    assert after == ["pretrain"]
+    assert after == ["pretrain", "worth"]
     assert "inputs = (args.real, args.synthetic)" in file_of("pretrain").read_text()
+    assert (
+        "given = (args.real, args.labelled, args.synthetic, args.source, args.watcher)"
+        in file_of("worth").read_text()
+    )
 
 
 @pytest.mark.parametrize("name", TRAINING)

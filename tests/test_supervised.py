@@ -104,28 +104,57 @@ def test_the_same_random_numbers_give_the_same_weights(train: Labelled) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "epochs", "min_steps", "expected"),
+    ("count", "epochs", "steps", "expected"),
     [
-        (300, 2, 1, 19),  # 600 / 32 = 18.75
-        (300, 2, 19, 19),
+        (300, 2, None, 19),  # 600 / 32 = 18.75
+        (300, 2, 7, 7),
         (300, 2, 25, 25),
-        (32, 3, 1, 3),
+        (32, 3, None, 3),
         (10, 1, 7, 7),
     ],
 )
-def test_steps_are_epochs_or_the_least_number(
-    train: Labelled, count: int, epochs: int, min_steps: int, expected: int
+def test_steps_are_those_of_all_epochs_or_a_number(
+    train: Labelled, count: int, epochs: int, steps: int | None, expected: int
 ) -> None:
     data = train.part(0, count)
     settings = dataclasses.replace(SETTINGS, epochs=epochs)
-    assert steps_of(classifier(), data, settings, min_steps=min_steps) == [32] * expected
+    assert steps_of(classifier(), data, settings, steps=steps) == [32] * expected
+    if not steps:
+        assert supervised.steps_of(settings, count) == expected
+
+
+def test_a_change_of_batches_takes_the_place_of_the_shift(train: Labelled) -> None:
+    seen: list[torch.Tensor] = []
+
+    def blank(images: torch.Tensor, _: torch.Generator) -> torch.Tensor:
+        seen.append(images)
+        return torch.zeros(images.shape)
+
+    class Watching(torch.nn.Module):
+        """Keeps what it is given."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = classifier()
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            assert (images == -1).all()  # black
+            return self.inside(images)
+
+    settings = dataclasses.replace(SETTINGS, shift=2)
+    checkpoint = Checkpoint(None)
+    supervised.fit(
+        Watching(), train.part(0, 32), settings, rng=rng(), title="test", checkpoint=checkpoint, change=blank
+    )
+    in_order = train.pixels[:32].flatten(1).long().sum(dim=1).sort().values
+    assert seen[0].flatten(1).long().sum(dim=1).sort().values.equal(in_order)  # as they are, not moved
 
 
 @pytest.mark.parametrize("steps", range(1, 13))
 def test_any_number_of_steps_has_a_schedule(train: Labelled, steps: int) -> None:
     data = train.part(0, 4)
     settings = dataclasses.replace(SETTINGS, epochs=1)
-    assert len(steps_of(classifier(), data, settings, min_steps=steps)) == steps
+    assert len(steps_of(classifier(), data, settings, steps=steps)) == steps
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero(
@@ -141,7 +170,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero(
     monkeypatch.setattr(torch.optim, "AdamW", Watched)
     data = train.part(0, 32)
     supervised.fit(
-        classifier(), data, SETTINGS, rng=rng(), title="test", checkpoint=Checkpoint(None), min_steps=100
+        classifier(), data, SETTINGS, rng=rng(), title="test", checkpoint=Checkpoint(None), steps=100
     )
     assert len(rates) == 100
     assert max(rates) == pytest.approx(0.02)

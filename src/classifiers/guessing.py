@@ -1,12 +1,14 @@
-"""Labels of unlabelled images, guessed from labelled ones of another kind, with a second opinion on them."""
+"""Labels of unlabelled images, guessed from few labelled ones or from ones of another kind."""
 
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from src.classifiers import semi_supervised, supervised
 from src.core.checkpoint import Checkpoint
+from src.core.errors import PipelineError
 from src.core.seeding import generator_for, stream_seed
 from src.core.settings import SemiSupervised, Supervised
 from src.datasets.labelled import Labelled
@@ -23,19 +25,54 @@ class Guesses(NamedTuple):
 
     Attributes:
         labels: int64 (n,).
-        agreement: The part of them that a classifier trained on the labelled images alone would give, too.
-        swapped: Where not: what was guessed, what the other says, and of how many images, most first.
         network: Who guessed.
+        opinion: What another classifier says; None where there is none.
     """
 
     labels: Tensor
+    network: ConvClassifier
+    opinion: "Opinion | None"
+
+
+class Opinion(NamedTuple):
+    """What a classifier says of the images that was trained on labelled images of another kind alone.
+
+    Attributes:
+        agreement: The part of them that it gives the same label.
+        swapped: Of the others: what was guessed, what it says, and of how many images, most first.
+    """
+
     agreement: float
     swapped: list[tuple[int, int, int]]
-    network: ConvClassifier
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the ledger says of it."""
+        swaps = [{"guessed": a, "second_opinion": b, "images": n} for a, b, n in self.swapped]
+        return {"agreement": self.agreement, "swapped": swaps}
+
+    def require(self, least: float, source: Path, real: Path) -> None:
+        """Refuses guesses that it does not share.
+
+        Args:
+            least: The agreement that is enough, label_train.min_agreement.
+            source: Folder of the labelled images of another kind.
+            real: Folder of the images whose labels were guessed.
+
+        Raises:
+            PipelineError: Says so, and what to do.
+        """
+        if self.agreement < least:
+            raise PipelineError(
+                f"labels of {source} don't carry over to {real}: two classifiers that learnt them agree on "
+                f"{self.agreement:.0%} of the real images, below label_train.min_agreement ({least:.0%}); "
+                "set labels to all, or give a source of the same classes"
+            )
 
 
 def guess(
-    source: Labelled,
+    own: Labelled,
+    source: Labelled | None,
     pixels: Tensor,
     spec: ImageSpec,
     how: SemiSupervised,
@@ -44,46 +81,64 @@ def guess(
     seed: int,
     checkpoint: Checkpoint,
 ) -> Guesses:
-    """Guesses the labels of images by a classifier that learns from them, and from others that have some.
+    """Guesses the labels of images by a classifier that learns from them, and from labelled ones.
 
     Where two classifiers that were trained differently say the same, both are mostly right, for the one's
     mistakes are not the other's (Jiang et al. 2022): it takes no label to see that they don't.
 
     Args:
-        source: Images with labels.
-        pixels: Images without, uint8 (n, channels, height, width), on the same device.
-        spec: What both look like.
-        how: The classifier's settings; the second one, of the same width, learns from `source` only.
+        own: Images of the same kind with labels; there may be none.
+        source: Images of another kind with labels, which may not carry over: where there are some, a second
+            classifier, of the same width, learns from them only and gives its opinion.
+        pixels: Images without labels, uint8 (n, channels, height, width), on the same device.
+        spec: What all look like.
+        how: The classifier's settings.
         unseen: Of so many images, the last ones, nothing is learnt.
         seed: The run's seed.
         checkpoint: Takes the work up where it was cut off.
     """
 
     def classifier(purpose: str) -> ConvClassifier:
-        own = stream_seed(f"guessing/{purpose}/weights", seed)
-        return build(ConvClassifier, spec, seed=own, width=how.width).to(pixels.device)
+        weights_seed = stream_seed(f"guessing/{purpose}/weights", seed)
+        return build(ConvClassifier, spec, seed=weights_seed, width=how.width).to(pixels.device)
 
-    network, second = classifier("network"), classifier("second opinion")
+    network = classifier("network")
     semi_supervised.fit(
         network,
-        source,
+        joined(own, source),
         pixels[: len(pixels) - unseen],
         how,
         rng=generator_for("guessing/network/batches", seed),
         title="labeller of real images",
         checkpoint=checkpoint,
     )
-    supervised.fit(
-        second,
-        source,
-        Supervised(how.width, 1, BATCH, how.learning_rate, how.shift),
-        rng=generator_for("guessing/second opinion/batches", seed),
-        title="second opinion",
-        checkpoint=checkpoint,
-    )
-    labels, others = (supervised.predict(one, pixels) for one in (network, second))
+    labels, opinion = supervised.predict(network, pixels), None
+    if source:
+        second = classifier("second opinion")
+        supervised.fit(
+            second,
+            source,
+            Supervised(how.width, 1, BATCH, how.learning_rate, how.shift),
+            rng=generator_for("guessing/second opinion/batches", seed),
+            title="second opinion",
+            checkpoint=checkpoint,
+        )
+        opinion = compared(labels, supervised.predict(second, pixels))
+    return Guesses(labels, network, opinion)
+
+
+def joined(own: Labelled, source: Labelled | None) -> Labelled:
+    """Both kinds of labelled images as one set, of which each is half: the fewer are repeated."""
+    if not source or not len(own):
+        return source or own
+    most = max(len(own), len(source))
+    first, second = (part.at(torch.arange(most) % len(part)) for part in (own, source))
+    return first.joined(second)
+
+
+def compared(labels: Tensor, others: Tensor) -> Opinion:
+    """How far two classifiers agree, from what each says of the same images, int64 (n,)."""
     pairs = torch.stack([labels, others], dim=1)[labels != others]
     found = zip(*(value.tolist() for value in pairs.unique(dim=0, return_counts=True)), strict=True)
     swapped = sorted(((a, b, count) for (a, b), count in found), key=lambda swap: -swap[2])
-    agreement = (labels == others).double().mean().item()
-    return Guesses(labels, agreement, swapped[:MOST_SWAPS], network)
+    return Opinion((labels == others).double().mean().item(), swapped[:MOST_SWAPS])

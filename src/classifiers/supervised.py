@@ -1,6 +1,7 @@
 """The one classifier loop: extractor, labeller, pretraining, fine-tuning and training from scratch."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from src.datasets.labelled import Labelled, to_unit
 
 INFERENCE_BATCH = 1000
 
+# Takes uint8 images (n, channels, height, width) and a generator, and gives others in [0, 255], of any type.
+Change = Callable[[Tensor, torch.Generator], Tensor]
+
 
 def fit(
     network: nn.Module,
@@ -24,7 +28,8 @@ def fit(
     rng: torch.Generator,
     title: str,
     checkpoint: Checkpoint,
-    min_steps: int = 1,
+    steps: int | None = None,
+    change: Change | None = None,
 ) -> None:
     """Trains a classifier in place with AdamW on a one-cycle schedule; it ends in eval mode.
 
@@ -37,7 +42,8 @@ def fit(
         rng: Draws the order of the images and their shifts.
         title: What the progress bar says; another for each classifier of a stage.
         checkpoint: Takes the training up where it was cut off.
-        min_steps: Small sets are seen more often, until there have been so many steps.
+        steps: So many steps instead of `settings.epochs`.
+        change: Changes each batch, instead of by `settings.shift`.
 
     Raises:
         PipelineError: The loss is NaN or infinite; names the step.
@@ -47,7 +53,7 @@ def fit(
         network.eval()
         return
     pixels, labels = data.pixels, data.given
-    steps = max(min_steps, math.ceil(settings.epochs * len(data) / settings.batch_size))
+    steps = steps or steps_of(settings, len(data))
     network.train()
     fused = pixels.device.type in ("cpu", "cuda")
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, fused=fused)
@@ -59,7 +65,8 @@ def fit(
         for step in range(done + 1, steps + 1):
             checkpoint.pause()
             batch = next(batches).to(pixels.device)
-            inputs = to_unit(shifted(pixels[batch], settings.shift, rng))
+            images = pixels[batch]
+            inputs = to_unit(change(images, rng) if change else shifted(images, settings.shift, rng))
             loss = cross_entropy(network(inputs), labels[batch])
             value = loss.item()
             if not math.isfinite(value):
@@ -74,6 +81,11 @@ def fit(
             bar.set_postfix(loss=f"{value:.3f}", refresh=False)
     network.eval()
     checkpoint.finish(title, network)
+
+
+def steps_of(settings: Supervised, images: int) -> int:
+    """The number of steps in all epochs of so many images."""
+    return math.ceil(settings.epochs * images / settings.batch_size)
 
 
 def shifted(pixels: Tensor, limit: int, rng: torch.Generator) -> Tensor:

@@ -38,6 +38,9 @@ def misfits(params: Params, *, train: int, test: int) -> Iterator[Misfit]:
 
 
 def _of_training(params: Params, *, left: int) -> Iterator[Misfit]:
+    if params.labels != "all" and params.labels > left:
+        allowed = f"all, or up to {left}, the training images that validation ({params.validation}) leaves"
+        yield Misfit("labels", params.labels, allowed)
     labels = params.finetune.labels
     if max(labels) > left:
         allowed = f"numbers up to {left}, the training images that validation ({params.validation}) leaves"

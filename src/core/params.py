@@ -5,10 +5,22 @@ import re
 import reprlib
 import types
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import Field, field, fields, is_dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Protocol,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import yaml
 
@@ -174,10 +186,8 @@ def build(kind: Any, value: Any, key: str) -> Any:
         return made
     if is_dataclass(kind):
         return _section(kind, value, key)
-    if get_origin(kind) is Literal:
-        if not any(value == one and type(value) is type(one) for one in get_args(kind)):
-            raise wrong(key, value, ", ".join(map(str, get_args(kind))))
-        return value
+    if get_origin(kind) in (Literal, Union):
+        return _one_of(kind, value, key)
     if get_origin(kind) is tuple:
         if not isinstance(value, list):
             raise wrong(key, value, "a list")
@@ -188,6 +198,18 @@ def build(kind: Any, value: Any, key: str) -> Any:
         rows = {name: build(get_args(kind)[1], v, f"{key}.{name}") for name, v in value.items()}
         return types.MappingProxyType(rows)
     return value if kind is Any else _scalar(kind, value, key)
+
+
+def _one_of(kind: Any, value: Any, key: str) -> Any:
+    """A value that is one of some, or of one of some kinds."""
+    if get_origin(kind) is Literal:
+        if not any(value == one and type(value) is type(one) for one in get_args(kind)):
+            raise wrong(key, value, ", ".join(map(str, get_args(kind))))
+        return value
+    for one in get_args(kind):
+        with suppress(ConfigError):
+            return build(one, value, key)
+    raise wrong(key, value, ", or ".join(str(get_args(one)[-1]) for one in get_args(kind)))
 
 
 def _section(kind: Any, value: Any, key: str) -> Any:

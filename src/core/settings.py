@@ -52,6 +52,8 @@ PositiveShare = Annotated[float, Bounds(0, 1, above=True)]
 Pixels = Annotated[int, Bounds(0, 8)]
 Neighbours = Annotated[int, Bounds(1, 1000)]
 Replicates = Annotated[int, Bounds(2, 100)]
+Labels = Literal["all"] | Annotated[int, Bounds(0, 10**9)]
+LabelDraw = Literal["stratified", "random", "queried"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 
 
@@ -78,8 +80,9 @@ class Supervised:
 
 @dataclass(frozen=True)
 class SemiSupervised:
-    """How a classifier is trained on labelled images of one kind and unlabelled ones of another."""
+    """How a classifier is trained on few labelled images, or some of another kind, and on unlabelled ones."""
 
+    rendered: bool
     width: Width
     steps: Annotated[int, Bounds(1, 10**6)]
     batch_size: BatchSize
@@ -172,13 +175,26 @@ class Finetune:
 
 
 @dataclass(frozen=True)
+class Worth:
+    """How the arms are trained that tell what the synthetic set adds to a budget of labels."""
+
+    steps: Annotated[int, Bounds(1, 10**6)]
+    batch_size: BatchSize
+    learning_rate: LearningRate
+    synthetic_share: Share
+    finetune_steps: Annotated[int, Bounds(1, 10**6)]
+    finetune_learning_rate: LearningRate
+
+
+@dataclass(frozen=True)
 class Params(Common):
     """All of params.yaml."""
 
     precision: Precision
     dataset: str
     loss: str
-    labels: Literal["all", 0]
+    labels: Labels
+    label_draw: LabelDraw
     bases: Mapping[str, Mapping[str, Any]]  # what rows of recipes merge
     recipes: Mapping[str, Mapping[str, Any]]
     watch: Watch
@@ -192,3 +208,4 @@ class Params(Common):
     classifier: Supervised
     pretrain: Pretrain
     finetune: Finetune
+    worth: Worth

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from src.core import files
+from src.datasets import ledger
 from src.datasets.spec import ImageSpec, write_spec
 
 # Where labels come from.
@@ -38,6 +39,14 @@ $drawn
 
 Images a class: $class_counts.
 
+## Labels of real images that were read on the way
+
+| by whom, for what | labels |
+|---|---:|
+$ledger
+
+$draw
+
 The layout is MNIST's own$opens `manifest.json` has the settings and the SHA-256 of the generator and of
 each file; `spec.json` has the shape of the images and the names of the classes.
 """)
@@ -54,6 +63,25 @@ _TRANSLATED = """\
 - **Drawn from**: the labelled images of data/rendered, one for each, turned into the look of real ones."""
 _PRICE = "Training on this set is not training without labels."
 _UNSOUND = "so do not rely on this set"
+# What `ledger.account` counts, in words.
+_READ = {
+    "guessing": "`label_train`, to guess the others from",
+    "conditioning": "`train_gan`, as the classes that its networks are told",
+    "watching": "`train_gan`, by the network that scores its checks",
+    "checkpoint_choice": "`train_gan`, by these scores, to keep the best generator",
+    "verdict": "`train_gan`, of validation images, to judge the run",
+    "relabelling": "`train_labeller`, to label the synthetic images",
+    "tuning": "to choose a setting within this run",
+    "coverage": "looked at by the draw and put aside, for their class had its share",
+    "budget": "the budget",
+    "total": "total, each label once",
+}
+_DRAWN = {
+    "all": "All labels were allowed.",
+    "stratified": "The draw was stratified: as many of each class.",
+    "random": "The draw was random.",
+    "queried": "The labels were asked for: of one image from each cluster, found without labels.",
+}
 _ENDED = {
     "diverged": f"it diverged, {_UNSOUND}",
     "collapsed": f"it collapsed, {_UNSOUND}",
@@ -77,8 +105,8 @@ class Manifest:
         generator_sha256: Of the generator's file.
         verdict: What became of the generator's training, in the words of `src.gan.verdict`.
         latent_scale: Standard deviation of the latent vectors' numbers; 1 is what the generator learnt from.
-        labels: Their `source`, `real_labels_seen`, where there were none how they were guessed, and what
-            `labelling` tells of a labeller.
+        labels: What `labelling` tells: their `source`, `real_labels_seen`, how many were `read` for what, how
+            they were drawn and which, how the others were guessed, and of a labeller.
         class_counts: Images of each class, by label, for each split.
         sha256: Of each file of images and labels.
     """
@@ -98,27 +126,43 @@ class Manifest:
 
 
 def labelling(
-    ledger: Mapping[str, Any], *, accuracy: float | None, changed: int | None, translated: bool = False
+    known: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    *,
+    validation: int,
+    accuracy: float | None,
+    changed: int,
 ) -> dict[str, Any]:
-    """Where a set's labels come from.
+    """Where a set's labels come from, and what labels of real images it has cost.
 
     Args:
-        ledger: That of the images that the generator was trained on (manifest.json of stage label_train).
+        known: The ledger of the images that the generator was trained on (see `ledger.read`).
+        recipe: The row of recipes.
+        validation: How many real images the GAN run was watched by.
         accuracy: The labeller's, on validation images, in [0, 1]; None where the generator's own class is the
             label.
-        changed: Images, of both splits, to which it gave another class than the generator was asked for; None
-            for a generator that knows no classes.
-        translated: Whether the images are translations of labelled ones.
+        changed: Images, of both splits, to which it gave another class than the generator was asked for.
+
+    Raises:
+        PipelineError: More labels were read than the budget has.
     """
-    labeller = LABELLED if changed is None else RELABELLED
+    translated = recipe["kind"] == "cyclegan"
+    asked = translated or recipe["conditional"]  # otherwise the generator knows no classes
     told = TRANSLATED if translated else CONDITIONAL
-    source = told if accuracy is None else labeller
-    labels: dict[str, Any] = {"source": source, "real_labels_seen": ledger["labels"]}
-    if not ledger["labels"]:
-        labels |= {"source": source.replace("real labels", "guessed labels"), "guesses": ledger["source"]}
+    source = told if accuracy is None else RELABELLED if asked else LABELLED
+    read = ledger.account(
+        known,
+        validation=validation,
+        conditional=recipe["conditional"],
+        relabelled=accuracy is not None,
+    )
+    labels: dict[str, Any] = {"source": source, "real_labels_seen": known["labels"], "read": read}
+    labels |= {name: known[name] for name in ("draw", "drawn")}
+    if known["source"] != ledger.GIVEN:
+        labels |= {"source": source.replace("real labels", "guessed labels"), "guesses": known["source"]}
     if accuracy is not None:
         labels |= {"labeller_validation_accuracy": accuracy}
-        labels |= {} if changed is None else {"changed": changed}
+        labels |= {"changed": changed} if asked else {}
     return labels
 
 
@@ -162,5 +206,7 @@ def card(manifest: Manifest, spec: ImageSpec, names: Sequence[str]) -> str:
         real_labels=f"{manifest.labels['real_labels_seen']:,}",
         price=f"Labels of real images were {guesses}." if guesses else _PRICE,
         class_counts=", ".join(f"{name}: {n:,}" for name, n in zip(names, counts["train"], strict=True)),
+        ledger="\n".join(f"| {told} | {manifest.labels['read'][name]:,} |" for name, told in _READ.items()),
+        draw=_DRAWN[manifest.labels["draw"]],
         opens=_OPENS if spec.channels == 1 else ".",
     )

@@ -92,6 +92,10 @@ class Labelled:
         """The images of these indices, int64 (m,), or of a range."""
         return Labelled(self.pixels[which], None if self.labels is None else self.labels[which])
 
+    def joined(self, others: "Labelled") -> "Labelled":
+        """These labelled images and others, one after the other."""
+        return Labelled(torch.cat([self.pixels, others.pixels]), torch.cat([self.given, others.given]))
+
     def or_labelled(self, classes: Tensor) -> "Labelled":
         """The images with their labels, or with `classes`, int64 (n,), where those are not known."""
         return Labelled(self.pixels, classes if self.labels is None else self.labels)

@@ -1,0 +1,64 @@
+"""Clusters of images, found without labels: spectral embedding of a graph of neighbours, then k-means."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.cluster.vq import kmeans2
+from scipy.sparse import coo_matrix, diags_array
+from scipy.sparse.linalg import eigsh
+from torch import Tensor
+
+MOST = 10_000  # images; of more, so many are drawn
+NEIGHBOURS = 10
+DIMENSIONS = 30  # of the embedding at most
+STARTS = 10  # of k-means; the tightest clusters are kept
+ROWS = 1000  # of distances at a time
+
+
+def middles(pixels: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    """The index of the image nearest to the middle of each of `count` clusters, int64 (count,).
+
+    Args:
+        pixels: uint8 (n, channels, height, width), more than `count`.
+        count: How many clusters.
+        rng: Draws the images and the starts.
+    """
+    some = torch.randperm(len(pixels), generator=rng)[: max(MOST, 2 * count)]
+    places = embedded(pixels[some].flatten(1).float().cpu(), min(count, DIMENSIONS))
+    seeds = torch.randint(2**31, (STARTS,), generator=rng).tolist()
+    tries = [kmeans2(places, count, minit="++", rng=np.random.default_rng(seed))[0] for seed in seeds]
+    away = [torch.cdist(torch.from_numpy(places), torch.from_numpy(centres)) for centres in tries]
+    tightest = min(away, key=lambda distances: distances.min(dim=1).values.square().sum().item())
+    chosen: list[int] = []
+    for distances in tightest.T:  # no image stands for two clusters
+        chosen.append(next(index for index in distances.argsort().tolist() if index not in chosen))
+    return some[torch.tensor(chosen)]
+
+
+def embedded(images: Tensor, dimensions: int) -> npt.NDArray[np.float64]:
+    """Places images, float (n, d), such that those are near which many short steps between neighbours join.
+
+    Normalised spectral embedding of the graph of nearest neighbours (Ng, Jordan and Weiss 2001, who take as
+    many dimensions as there are clusters).
+
+    Returns:
+        float64 (n, dimensions), each row of length 1.
+    """
+    count, near = len(images), min(NEIGHBOURS, len(images) - 1)
+    neighbours = torch.cat(
+        [
+            torch.cdist(part, images).topk(near + 1, largest=False).indices[:, 1:]
+            for part in images.split(ROWS)
+        ]
+    )
+    rows = np.repeat(np.arange(count), near)
+    edges = coo_matrix((np.ones(count * near), (rows, neighbours.flatten().numpy())), (count, count)).tocsr()
+    graph = edges.maximum(edges.T)
+    # D^-1/2 W D^-1/2: its largest eigenvectors are the smallest of the normalised Laplacian
+    scale = diags_array(1 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel()))
+    wanted = min(dimensions, count - 2)
+    vectors: npt.NDArray[np.float64] = eigsh(scale @ graph @ scale, k=wanted, which="LA", v0=np.ones(count))[
+        1
+    ]
+    unit: npt.NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
+    return unit
