@@ -9,7 +9,7 @@ DVC := "$(BIN)/dvc"
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repository setup repro test test-quick test-faults lint format docs benchmark compare sensitivity peers experiments recover lock \
+.PHONY: help repository setup repro test test-quick test-faults lint format docs benchmark compare worth sensitivity peers experiments recover lock \
 	clean
 
 help: ## list the targets
@@ -54,6 +54,9 @@ benchmark: $(VENV)/.requirements ## time the training loop against the source do
 
 compare: $(VENV)/.requirements ## compare recipes on DVC's queue for equal images, equal time and at their own length, and print the tables
 	$(PY) -m benchmarks.compare
+
+worth: $(VENV)/.requirements ## what a synthetic set is worth over the budget of labels, on DVC's queue: about a day; resumable
+	$(PY) -m benchmarks.worth
 
 sensitivity: $(VENV)/.requirements ## spoil real images step by step, plant training images: what each score makes of it
 	$(PY) -m benchmarks.sensitivity

@@ -9,9 +9,6 @@ again, so that a comparison that was cut off continues where it stopped; one of 
 
 import argparse
 import hashlib
-import json
-import subprocess
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from itertools import product
@@ -19,10 +16,10 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
+from benchmarks import queue
 from benchmarks.provenance import provenance
 from benchmarks.rate import rate
 from src.core import files, params, stage
-from src.core.errors import PipelineError
 from src.core.machine import set_up
 from src.core.settings import Params
 from src.gan import games, verdict
@@ -108,7 +105,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         for recipe, seed in product(rows_of(dataset, kind, args.recipes, recipes), args.seeds)
     }
     if not args.table_only:
-        rows = run(settings, list(dict.fromkeys(wanted.values())), rows, rates, here, args.results)
+
+        def take() -> None:
+            nonlocal rows
+            rows = collect(rows, set(wanted.values()), rates, here)
+            write(args.results, rows)
+
+        todo = {one.name: [*overrides(settings, one), *STAGES] for one in wanted.values()}
+        queue.work(todo, {key(row) for row in rows}, take)
     results = {key(row): row for row in rows}
     if args.table_only:  # of whatever code they come from, which the table's file tells: the last of each
         last = {key(row | {"code": ""}): row for row in rows}
@@ -125,31 +129,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     for dataset, kind in product(args.datasets, args.budgets):
         print(f"\n{dataset}, {lengths[kind]}\n")
         print(table([one for where, one in wanted.items() if where[:2] == (dataset, kind)], results))
-
-
-def run(
-    settings: Params,
-    wanted: list[Experiment],
-    rows: list[Row],
-    rates: dict[str, float],
-    here: dict[str, str],
-    path: Path,
-) -> list[Row]:
-    """Queues what is missing, lets DVC run it, and writes the results; arguments as for `collect`."""
-    finished, waiting = {key(row) for row in rows} | set(found()), queued()
-    for one in wanted:
-        if one.name not in finished and one.name not in waiting:
-            dvc("exp", "run", "--queue", "--name", one.name, *overrides(settings, one), *STAGES)
-    # The worker that it leaves behind holds on to its output: captured, this would wait for the last run.
-    subprocess.run(("dvc", "queue", "start", "--jobs", "1"), stdout=subprocess.DEVNULL, check=True)
-    while True:
-        left = {one.name for one in wanted} & queued()
-        rows = collect(rows, set(wanted), rates, here)
-        write(path, rows)
-        if not left:
-            return rows
-        print(f"{len(left)} of {len(wanted)} experiments to go", flush=True)
-        time.sleep(30)
 
 
 def compared(recipes: Iterable[str]) -> list[str]:
@@ -190,39 +169,16 @@ def overrides(settings: Params, one: Experiment) -> list[str]:
     return [argument for value in values for argument in ("--set-param", value)]
 
 
-def dvc(*arguments: str) -> str:
-    """What a command of DVC prints.
-
-    Raises:
-        PipelineError: It fails; with the last line that it said.
-    """
-    result = subprocess.run(("dvc", *arguments), capture_output=True, text=True, check=False)
-    if result.returncode:
-        lines = (result.stderr or result.stdout).strip().splitlines() or ["no reason given"]
-        raise PipelineError(f"dvc {' '.join(arguments[:3])}: {lines[-1]}")
-    return result.stdout
-
-
-def queued() -> set[str]:
-    """Names of experiments that wait or run."""
-    lines = [line.split() for line in dvc("queue", "status").splitlines()]
-    return {line[1] for line in lines if len(line) > 2 and line[-1] in ("Queued", "Running")}
-
-
 def found() -> dict[str, dict[str, float]]:
     """All metrics of each finished experiment on this commit."""
     metrics = {}
-    for row in json.loads(dvc("exp", "show", "--json")):
-        for experiment in row.get("experiments") or []:
-            if (experiment.get("executor") or {}).get("state") not in (None, "success"):
-                continue  # shown with the metrics of the commit that it starts from
-            for revision in experiment["revs"]:
-                data = (revision.get("data") or {}).get("metrics") or {}
-                values: dict[str, Any] = {}
-                for _, file in sorted(data.items()):  # quality.json after gan.json: they share some names
-                    values |= file.get("data") or {}
-                if "cas" in values and "fid" in values:
-                    metrics[revision["name"]] = values
+    for name, revision in queue.finished().items():
+        values: dict[str, Any] = {}
+        # quality.json after gan.json: they share some names
+        for _, file in sorted(((revision.get("data") or {}).get("metrics") or {}).items()):
+            values |= file.get("data") or {}
+        if "cas" in values and "fid" in values:
+            metrics[name] = values
     return metrics
 
 

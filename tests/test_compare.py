@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, write_set
 
-from benchmarks import compare, epoch, rate
+from benchmarks import compare, epoch, queue, rate
 from benchmarks.compare import Experiment
 from src.core import files, params
 from src.core.errors import PipelineError
@@ -68,7 +68,7 @@ Worker status: 1 active, 0 idle
         asked.append(arguments)
         return {"exp": json.dumps(shown), "queue": status}[arguments[0]]
 
-    monkeypatch.setattr(compare, "dvc", answer)
+    monkeypatch.setattr(queue, "dvc", answer)
     return asked
 
 
@@ -80,7 +80,7 @@ def test_only_finished_experiments_count(answers: list[tuple[str, ...]]) -> None
 
 
 def test_waiting_and_running_experiments_are_told_from_the_rest(answers: list[tuple[str, ...]]) -> None:
-    assert compare.queued() == {"at-work", "waiting"}
+    assert queue.waiting() == {"at-work", "waiting"}
 
 
 def test_a_run_becomes_parameters_of_an_experiment() -> None:
@@ -283,4 +283,4 @@ def test_the_matrix_rate_counts_both_halves_of_a_product_over_the_fastest_of_sev
 def test_a_command_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PipelineError, match=r"^dvc exp show --json: ERROR: "):
-        compare.dvc("exp", "show", "--json")
+        queue.dvc("exp", "show", "--json")

@@ -11,6 +11,7 @@ from statistics import mean
 
 from src.core import files
 from src.core.errors import PipelineError
+from src.report import budgets
 from src.report.markdown import Row, average, number, seeds, table, where
 
 EQUAL_IMAGES = 100_000  # what the comparison of recipes shows each in its first half
@@ -86,6 +87,15 @@ def compare(root: Path, dataset: str) -> str:
     many = seeds(count) if count == 1 else f"means over {count} seeds"
     caption = f"On {dataset}, {EQUAL_IMAGES:,} images each; {many}; {where(found)}. {real}"
     return table(head, rows, caption)
+
+
+def worth(root: Path, dataset: str) -> str:
+    """What a synthetic set is worth over the budget of labels: errors of all arms, and their differences."""
+    path = root / "docs" / "worth.csv"
+    found = [row for row in files.read_csv(path) if row["dataset"] == dataset] if path.exists() else []
+    if not found:
+        return "Not measured yet."
+    return f"{budgets.table_of_errors(found)}\n\n{budgets.table_of_differences(found)}"
 
 
 def experiment(root: Path, name: str) -> str:
@@ -199,5 +209,6 @@ PARTS: Mapping[str, Callable[[Path], str]] = {
     "sensitivity": sensitivity,
     "sample-size": sample_size,
     **{f"compare-{name}": partial(compare, dataset=name) for name in ("mnist", "fashion-mnist")},
+    **{f"worth-{name}": partial(worth, dataset=name) for name in ("mnist", "fashion-mnist")},
     **{f"experiment-{name}": partial(experiment, name=name) for name in EXPERIMENTS},
 }

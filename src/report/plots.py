@@ -69,6 +69,32 @@ def error_curves(
     return figure
 
 
+def worth_curves(points: Sequence[tuple[str, int, str, float, float]]) -> Figure:
+    """Test error over the budget of labels on logarithmic axes: a chart a data set, a curve with band an arm.
+
+    Args:
+        points: Data set, labels, arm, mean error and standard deviation, the last two in [0, 1].
+    """
+    datasets = list(dict.fromkeys(point[0] for point in points))
+    figure = Figure(figsize=(7 * len(datasets), 5), layout="constrained")
+    for axes, dataset in zip(figure.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True):
+        own = [point for point in points if point[0] == dataset]
+        for arm in dict.fromkeys(point[2] for point in own):
+            labels, means, stds = zip(*((n, m, s) for _, n, name, m, s in own if name == arm), strict=True)
+            middle, around = 100 * np.array(means), 100 * np.array(stds)
+            (line,) = axes.plot(labels, middle, marker="o", markersize=4, label=arm)
+            low = np.maximum(middle - around, middle / 2)  # an axis of logarithms has no place for 0
+            axes.fill_between(labels, low, middle + around, color=line.get_color(), alpha=0.15)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_title(dataset)
+        axes.set_xlabel("labels of real images, in all")
+        axes.set_ylabel("error on real test images, % (mean ± std over draws)")
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(fontsize=8)
+    return figure
+
+
 def training_curves(curves: Sequence[Mapping[str, float]], checks: Sequence[Mapping[str, float]]) -> Figure:
     """What a GAN run reported and what its checks found, over the images seen, one chart each."""
     figure = Figure(figsize=(12, 6.4), layout="constrained")

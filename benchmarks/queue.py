@@ -1,0 +1,65 @@
+"""Experiments on DVC's queue: those that are missing are added, and a worker runs them one by one."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from src.core.errors import PipelineError
+
+WAIT = 30  # seconds between looks at the queue
+
+
+def dvc(*arguments: str) -> str:
+    """What a command of DVC prints.
+
+    Raises:
+        PipelineError: It fails; with the last line that it said.
+    """
+    result = subprocess.run(("dvc", *arguments), capture_output=True, text=True, check=False)
+    if result.returncode:
+        lines = (result.stderr or result.stdout).strip().splitlines() or ["no reason given"]
+        raise PipelineError(f"dvc {' '.join(arguments[:3])}: {lines[-1]}")
+    return result.stdout
+
+
+def waiting() -> set[str]:
+    """Names of experiments that wait or run."""
+    lines = [line.split() for line in dvc("queue", "status").splitlines()]
+    return {line[1] for line in lines if len(line) > 2 and line[-1] in ("Queued", "Running")}
+
+
+def finished() -> dict[str, dict[str, Any]]:
+    """What `dvc exp show` tells of each finished experiment on this commit, by its name."""
+    found = {}
+    for row in json.loads(dvc("exp", "show", "--json")):
+        for experiment in row.get("experiments") or []:
+            if (experiment.get("executor") or {}).get("state") not in (None, "success"):
+                continue  # shown with the metrics of the commit that it starts from
+            for revision in experiment["revs"]:
+                found[revision["name"]] = revision
+    return found
+
+
+def work(wanted: Mapping[str, list[str]], known: set[str], collect: Callable[[], None]) -> None:
+    """Queues what is missing and waits until the queue has worked through it.
+
+    Args:
+        wanted: The arguments of `dvc exp run` for each experiment, by its name.
+        known: Names of those that are not to run again.
+        collect: Called now and then, and at the end, to take in what is finished.
+    """
+    there = known | waiting() | set(finished())
+    for name, arguments in wanted.items():
+        if name not in there:
+            dvc("exp", "run", "--queue", "--name", name, *arguments)
+    # The worker that it leaves behind holds on to its output: captured, this would wait for the last run.
+    subprocess.run(("dvc", "queue", "start", "--jobs", "1"), stdout=subprocess.DEVNULL, check=True)
+    while True:
+        left = set(wanted) & waiting()
+        collect()
+        if not left:
+            return
+        print(f"{len(left)} of {len(wanted)} experiments to go", flush=True)
+        time.sleep(WAIT)

@@ -1,0 +1,196 @@
+"""What is a synthetic set worth? All arms, for several budgets of labels and several draws, on DVC's queue.
+
+Command: python -m benchmarks.worth
+
+Each budget and draw is up to three experiments: the arms without a generator; all arms; and those with a set
+made to teach. Errors are collected in a long table, docs/worth.csv, curves in docs/worth_curves.csv and
+docs/worth.png. A result of the same code and parameters is not computed again, so that the work can be cut
+off and go on in any order.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dvc.api
+import yaml
+
+from benchmarks import queue
+from benchmarks.provenance import provenance
+from src.core import files, params, stage
+from src.core.machine import set_up
+from src.core.settings import Params
+from src.gan import games
+from src.report import budgets, plots
+
+LABELS = ("0", "10", "20", "50", "100", "1000", "all")
+# For each kind of experiment its target, the file of errors, and what it changes.
+KINDS: dict[str, tuple[str, str, list[str]]] = {
+    "real": ("worth_real", "results/worth_real/errors.json", []),
+    "synthetic": ("worth", "results/worth/errors.json", []),
+    "teaching": (
+        "worth",
+        "results/worth/errors.json",
+        ["generate.latent_scale=1.5", "generate.relabel=true"],  # docs/results.md, "A set to teach from"
+    ),
+}
+TAUGHT = {"synthetic": "teaching", "synthetic_tuned": "teaching_tuned"}  # arms of the last kind; no others
+COLUMNS = ["dataset", "labels", "seed", "arm", "error", "code", "processor", "commit"]
+
+Row = dict[str, str]
+
+
+class Cell(NamedTuple):
+    """An experiment; `code` tells of which code and parameters."""
+
+    dataset: str
+    labels: str
+    seed: int
+    kind: str
+    code: str
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return f"worth-{self.dataset}-{self.labels}-{self.seed}-{self.kind}-{self.code}"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs what is missing, and prints the tables in Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.worth", description=__doc__)
+    parser.add_argument("--datasets", nargs="+", default=["mnist", "fashion-mnist"])
+    parser.add_argument("--labels", nargs="+", default=LABELS, help="budgets")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=[*KINDS])
+    parser.add_argument("--draws", type=int, help="of each; default: see `draws`")
+    parser.add_argument("--results", type=Path, default=Path("docs/worth.csv"), help="table to add to")
+    parser.add_argument("--table-only", action="store_true", help="run nothing, print what there is")
+    args = parser.parse_args(argv)
+    rows: list[Row] = files.read_csv(args.results) if args.results.exists() else []
+    if not args.table_only:
+        settings = params.read()
+        here, code = provenance(set_up(settings.device, settings.threads)), fingerprint(settings)
+        wanted = [
+            Cell(dataset, labels, seed, kind, code)
+            for dataset, labels, kind in product(args.datasets, args.labels, args.kinds)
+            for seed in range(args.draws or draws(labels, kind))
+            if dataset == "mnist" or labels != "0"  # nothing renders the others
+        ]
+
+        def take() -> None:
+            nonlocal rows
+            rows = collect(rows, wanted, here)
+            write(args.results, rows)
+
+        todo = {cell.name: overrides(settings, cell) for cell in wanted}
+        queue.work(todo, known(rows, wanted), take)
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        own = [row for row in rows if row["dataset"] == dataset]
+        print(f"\n{dataset}\n\n{budgets.table_of_errors(own)}\n\n{budgets.table_of_differences(own)}")
+
+
+def draws(labels: str, kind: str) -> int:
+    """How many draws there are of a budget: more of what is cheap or varies most."""
+    if kind == "real":
+        return 5 if labels in ("1000", "all") else 10
+    return 5 if labels in ("10", "100") else 3
+
+
+def fingerprint(settings: Params) -> str:
+    """Of all code and parameters that errors come from, but for data set, seed and labels."""
+    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    recipe = asdict(games.recipe(settings.recipes[settings.loss], f"recipes.{settings.loss}"))
+    rest = replace(settings, dataset="", seed=0, labels="all", bases={}, recipes={settings.loss: recipe})
+    steps = settings.label_train.steps
+    digest = hashlib.sha256(repr((rest, steps, KINDS)).encode())
+    for path in sorted({dep for name in before("worth", stages) for dep in stages[name]["deps"]}):
+        if path.startswith(("src/", "stages/")):
+            digest.update(Path(path).read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def before(target: str, stages: dict[str, Any]) -> set[str]:
+    """A stage of dvc.yaml with all that must run before it."""
+    makers = {
+        path: name
+        for name, one in stages.items()
+        for out in one["outs"]
+        for path in (out if isinstance(out, dict) else [out])
+    }
+    found, open_ends = set(), [target]
+    while open_ends:
+        name = open_ends.pop()
+        if name not in found:
+            found.add(name)
+            deps = stages[name]["deps"]
+            open_ends += [maker for path, maker in makers.items() if any(inside(dep, path) for dep in deps)]
+    return found
+
+
+def inside(path: str, folder: str) -> bool:
+    """Whether a path is an output, or lies in it."""
+    return path == folder or path.startswith(f"{folder}/")
+
+
+def overrides(settings: Params, cell: Cell) -> list[str]:
+    """The arguments of `dvc exp run` for a cell."""
+    target, _, changed = KINDS[cell.kind]
+    values = [f"dataset={cell.dataset}", f"labels={cell.labels}", f"seed={cell.seed}"]
+    # As many steps as the learner without synthetic images has: equal work.
+    values += [f"worth.steps={settings.label_train.steps}", "verdict.allow_failed=true", *changed]
+    return [argument for value in values for argument in ("--set-param", value)] + [target]
+
+
+def known(rows: Iterable[Row], wanted: Iterable[Cell]) -> set[str]:
+    """Names of the cells whose errors are in the table."""
+    there = {(row["dataset"], row["labels"], int(row["seed"]), row["arm"], row["code"]) for row in rows}
+    first = {"real": "scratch", "synthetic": "synthetic", "teaching": "teaching"}
+    return {
+        cell.name
+        for cell in wanted
+        if (cell.dataset, cell.labels, cell.seed, first[cell.kind], cell.code) in there
+    }
+
+
+def collect(rows: list[Row], wanted: Sequence[Cell], here: dict[str, str]) -> list[Row]:
+    """The rows with the errors of finished experiments, which replace those of other code.
+
+    Args:
+        rows: Of docs/worth.csv.
+        wanted: Cells that are of interest.
+        here: What new rows were measured on (see `provenance`).
+    """
+    done, there = queue.finished(), known(rows, wanted)
+    new = []
+    for cell in wanted:
+        if cell.name not in done or cell.name in there:
+            continue
+        errors = json.loads(dvc.api.read(KINDS[cell.kind][1], rev=done[cell.name]["rev"]))
+        if cell.kind == "teaching":
+            errors = {TAUGHT[arm]: error for arm, error in errors.items() if arm in TAUGHT}
+        told = {"dataset": cell.dataset, "labels": cell.labels, "seed": str(cell.seed), "code": cell.code}
+        new += [{"arm": arm, "error": str(error), **told, **here} for arm, error in errors.items()]
+    last = {tuple(row[name] for name in COLUMNS[:4]): row for row in rows + new}
+    return list(last.values())
+
+
+def write(path: Path, rows: list[Row]) -> None:
+    """Writes the table, and for each data set the points of the curves and a picture of them."""
+    files.write_csv(path, COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
+    points = [
+        (dataset, *point)
+        for dataset in dict.fromkeys(row["dataset"] for row in rows)
+        for point in budgets.curves([row for row in rows if row["dataset"] == dataset])
+    ]
+    head = ["dataset", "labels", "arm", "error", "std"]
+    files.write_csv(path.with_name(f"{path.stem}_curves.csv"), head, points)
+    if points:
+        plots.write_figure(path.with_suffix(".png"), plots.worth_curves(points))
+
+
+if __name__ == "__main__":
+    stage.run(main)

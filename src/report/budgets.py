@@ -1,0 +1,143 @@
+"""What a synthetic set is worth over the budget of labels: docs/worth.csv as tables and points of curves."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import mean, stdev
+from typing import NamedTuple
+
+from scipy.stats import t
+
+from src.report.markdown import Row, table, where
+
+# The arms of docs/worth.csv, as the tables name them.
+ARMS = {
+    "scratch": "A: from scratch on the labels",
+    "semi_supervised": "B: semi-supervised, no synthetic image",
+    "guessed_tuned": "C: on real images with guessed labels, fine-tuned",
+    "synthetic": "D: on the synthetic set",
+    "synthetic_tuned": "D: the same, fine-tuned",
+    "both_tuned": "E: on both, fine-tuned",
+    "teaching_tuned": "F: D with a set made to teach",
+}
+# What is subtracted from which: above 0, the synthetic images were worth something.
+PAIRS = {
+    ("guessed_tuned", "synthetic_tuned"): "C − D: synthetic images instead of real ones",
+    ("guessed_tuned", "both_tuned"): "C − E: besides real ones",
+    ("semi_supervised", "both_tuned"): "B − E",
+    ("guessed_tuned", "teaching_tuned"): "C − F: made to teach, instead of real ones",
+}
+CONFIDENCE = 0.95
+ALL = 50_000  # what `all` stands at on an axis
+
+
+class Interval(NamedTuple):
+    """A mean of paired differences with its 95% interval (Student's t), and how many pairs it rests on.
+
+    The interval is infinite for a single pair.
+    """
+
+    middle: float
+    low: float
+    high: float
+    pairs: int
+
+
+def errors(rows: Sequence[Row], labels: str, arm: str) -> dict[str, float]:
+    """The errors of an arm with a budget, by the seed of their draw."""
+    return {row["seed"]: float(row["error"]) for row in rows if (row["labels"], row["arm"]) == (labels, arm)}
+
+
+def difference(rows: Sequence[Row], labels: str, pair: tuple[str, str]) -> Interval | None:
+    """How much lower the second arm's error is, over the draws that both have; None where there is none."""
+    first, second = (errors(rows, labels, arm) for arm in pair)
+    values = [first[seed] - second[seed] for seed in first if seed in second]
+    if not values:
+        return None
+    middle = mean(values)
+    half = math.inf
+    if len(values) > 1:
+        half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+    return Interval(middle, middle - half, middle + half, len(values))
+
+
+def budgets(rows: Sequence[Row]) -> list[str]:
+    """The budgets that rows are of, the smallest first, and `all` last."""
+    return sorted(
+        {row["labels"] for row in rows}, key=lambda labels: math.inf if labels == "all" else int(labels)
+    )
+
+
+def equivalent(rows: Sequence[Row], error: float, arm: str = "semi_supervised") -> str:
+    """How many labels an arm needs for an error, in words.
+
+    Between budgets, both errors and labels are interpolated on logarithmic axes.
+    """
+    points = [
+        (count(labels), mean(found.values()))
+        for labels in budgets(rows)
+        if (found := errors(rows, labels, arm))
+    ]
+    for (few, high), (more, low) in pairwise(points):
+        if few > 0 and high >= error > low:
+            part = (math.log(high) - math.log(error)) / (math.log(high) - math.log(low))
+            return f"{math.exp(math.log(few) + part * (math.log(more) - math.log(few))):,.0f}"
+    if not points or error > points[0][1]:
+        return f"fewer than {points[0][0]:,}" if points else "–"
+    return f"more than {points[-1][0]:,}"
+
+
+def count(labels: str) -> int:
+    """A budget as a number."""
+    return ALL if labels == "all" else int(labels)
+
+
+def curves(rows: Sequence[Row]) -> list[tuple[int, str, float, float]]:
+    """Budget, arm, mean error and deviation (0 of a single draw), of the budgets that a log axis can show."""
+    return [
+        (count(labels), ARMS[arm], mean(found.values()), stdev(found.values()) if len(found) > 1 else 0.0)
+        for arm in ARMS
+        for labels in budgets(rows)
+        if labels != "0" and (found := errors(rows, labels, arm))
+    ]
+
+
+def table_of_errors(rows: Sequence[Row]) -> str:
+    """Mean ± deviation, worst draw and number of draws of each arm, in Markdown."""
+    columns = budgets(rows)
+    lines = [[told, *(_cell(errors(rows, labels, arm)) for labels in columns)] for arm, told in ARMS.items()]
+    note = "Error on the real test images, mean ± standard deviation; worst draw; number of draws"
+    return table(["labels in all", *map(_labels, columns)], lines, f"{note}; {where(rows)}")
+
+
+def table_of_differences(rows: Sequence[Row]) -> str:
+    """Paired differences with their intervals, and label equivalents, in Markdown."""
+    columns = budgets(rows)
+    lines = [
+        [told, *(_interval(difference(rows, labels, pair)) for labels in columns)]
+        for pair, told in PAIRS.items()
+    ]
+    both = [errors(rows, labels, "both_tuned") for labels in columns]
+    needed = [equivalent(rows, mean(found.values())) if found else "–" for found in both]
+    lines.append(["labels that B needs for E's error", *needed])
+    note = "Percentage points of error that the second arm is better, with 95% intervals over draws"
+    return table(["labels in all", *map(_labels, columns)], lines, f"{note}; {where(rows)}")
+
+
+def _labels(labels: str) -> str:
+    return labels if labels == "all" else f"{int(labels):,}"
+
+
+def _cell(found: dict[str, float]) -> str:
+    if not found:
+        return "–"
+    values = list(found.values())
+    deviation = f" ± {100 * stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{100 * mean(values):.2f}{deviation}; {100 * max(values):.2f}; {len(values)}"
+
+
+def _interval(found: Interval | None) -> str:
+    if found is None:
+        return "–"
+    middle = f"{100 * found.middle:+.2f}"
+    return middle if found.pairs == 1 else f"{middle} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"

@@ -1,0 +1,90 @@
+"""Tables of what a synthetic set is worth: means, paired intervals, label equivalents."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from src.core import files
+from src.report import budgets, measured
+
+HERE = {"processor": "AVX2, 2 threads", "commit": "abc1234", "dataset": "mnist", "code": "c0de"}
+
+
+def rows(labels: str, arm: str, *errors: float, first: int = 0) -> list[dict[str, str]]:
+    return [
+        HERE | {"labels": labels, "seed": str(seed), "arm": arm, "error": str(error)}
+        for seed, error in enumerate(errors, first)
+    ]
+
+
+def test_differences_are_paired_by_draw_and_have_students_interval() -> None:
+    found = rows("10", "guessed_tuned", 0.05, 0.03, 0.04) + rows("10", "both_tuned", 0.03, 0.02, 0.01)
+    # differences 0.02, 0.01, 0.03: mean 0.02, deviation 0.01; t(0.975, 2) = 4.3027
+    one = budgets.difference(found, "10", ("guessed_tuned", "both_tuned"))
+    assert one is not None
+    assert one.middle == pytest.approx(0.02)
+    assert one.high - one.middle == pytest.approx(4.3027 * 0.01 / math.sqrt(3), rel=1e-4)
+    assert one.middle - one.low == pytest.approx(one.high - one.middle)
+    assert one.pairs == 3
+    assert budgets.difference(found, "100", ("guessed_tuned", "both_tuned")) is None
+
+
+def test_draws_that_one_arm_lacks_do_not_count() -> None:
+    found = rows("10", "guessed_tuned", 0.9, 0.3) + rows("10", "both_tuned", 0.1, first=1)
+    one = budgets.difference(found, "10", ("guessed_tuned", "both_tuned"))
+    assert one is not None
+    assert (one.middle, one.low, one.pairs) == (pytest.approx(0.2), -math.inf, 1)
+
+
+CURVE = rows("0", "semi_supervised", 0.2) + rows("10", "semi_supervised", 0.1, 0.06)
+CURVE += rows("1000", "semi_supervised", 0.02) + rows("all", "semi_supervised", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("error", "labels"),
+    [
+        (0.08, "10"),
+        (0.04, "100"),  # halfway, on logarithmic axes, from 8% at 10 labels to 2% at 1,000
+        (0.02, "1,000"),
+        (0.01, "more than 50,000"),
+        (0.001, "more than 50,000"),
+        (0.3, "fewer than 0"),
+    ],
+)
+def test_labels_are_interpolated_between_budgets(error: float, labels: str) -> None:
+    assert budgets.equivalent(CURVE, error) == labels
+
+
+def test_budgets_are_in_order_of_their_size_and_all_is_last() -> None:
+    assert budgets.budgets(CURVE) == ["0", "10", "1000", "all"]
+    assert budgets.curves(CURVE) == [
+        (10, budgets.ARMS["semi_supervised"], pytest.approx(0.08), pytest.approx(0.028284, rel=1e-3)),
+        (1000, budgets.ARMS["semi_supervised"], 0.02, 0.0),
+        (50_000, budgets.ARMS["semi_supervised"], 0.01, 0.0),
+    ]
+
+
+def test_tables_tell_means_worst_draws_and_how_many_there_were() -> None:
+    found = CURVE + rows("10", "both_tuned", 0.07, 0.05) + rows("10", "guessed_tuned", 0.08)
+    errors = budgets.table_of_errors(found).splitlines()
+    assert errors[0] == "| labels in all | 0 | 10 | 1,000 | all |"
+    assert errors[3] == (
+        "| B: semi-supervised, no synthetic image | 20.00; 20.00; 1 | 8.00 ± 2.83; 10.00; 2 "
+        "| 2.00; 2.00; 1 | 1.00; 1.00; 1 |"
+    )
+    assert errors[-1].endswith("on AVX2, 2 threads; commit abc1234.*")
+    differences = budgets.table_of_differences(found).splitlines()
+    assert differences[3] == "| C − E: besides real ones | – | +1.00 | – | – |"
+    # 0.03 and 0.01: mean 0.02, deviation 0.01414, t(0.975, 1) = 12.706
+    assert differences[4] == "| B − E | – | +2.00 (-10.71 to +14.71) | – | – |"
+    assert differences[6] == "| labels that B needs for E's error | – | 26 | – | – |"
+
+
+def test_the_document_has_a_table_for_each_data_set(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    assert measured.worth(tmp_path, "mnist") == "Not measured yet."
+    names = list(CURVE[0])
+    files.write_csv(tmp_path / "docs/worth.csv", names, [[row[name] for name in names] for row in CURVE])
+    assert "| A: from scratch on the labels |" in measured.worth(tmp_path, "mnist")
+    assert measured.worth(tmp_path, "fashion-mnist") == "Not measured yet."

@@ -1,0 +1,121 @@
+"""`make worth` asks DVC's queue for what is missing, and takes in what is finished."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from benchmarks import queue, worth
+from benchmarks.worth import Cell
+from src.core import files, params
+
+PARAMS = params.read(ROOT / "params.yaml", ROOT / params.DATASETS)
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+HERE = {"processor": "AVX2, 2 threads", "commit": "abc1234"}
+REAL = {"scratch": 0.5, "semi_supervised": 0.03, "guessed": 0.025, "guessed_tuned": 0.02}
+SYNTHETIC = {"synthetic": 0.04, "synthetic_tuned": 0.035, "both": 0.02, "both_tuned": 0.015}
+CELLS = [Cell("mnist", "10", 3, kind, "c0de") for kind in worth.KINDS]
+
+
+@pytest.fixture
+def finished(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What DVC says is finished, and the files that it finds in there."""
+    there: dict[str, Any] = {}
+    errors = {"results/worth_real/errors.json": REAL, "results/worth/errors.json": SYNTHETIC}
+    monkeypatch.setattr(queue, "finished", lambda: there)
+    monkeypatch.setattr(worth.dvc.api, "read", lambda path, rev: json.dumps(errors[path]))
+    return there
+
+
+def test_a_cell_becomes_parameters_and_the_stage_that_it_needs() -> None:
+    found = [worth.overrides(PARAMS, cell) for cell in CELLS]
+    assert [arguments[-1] for arguments in found] == ["worth_real", "worth", "worth"]
+    shared = {"dataset=mnist", "labels=10", "seed=3", f"worth.steps={PARAMS.label_train.steps}"}
+    for arguments in found:
+        assert shared | {"verdict.allow_failed=true"} <= set(arguments[1:-1:2])
+        assert set(arguments[:-1:2]) == {"--set-param"}
+    assert set(found[2]) - set(found[1]) == {"generate.latent_scale=1.5", "generate.relabel=true"}
+    assert len({cell.name for cell in CELLS}) == 3
+
+
+def test_all_stages_of_a_result_are_told_and_no_others() -> None:
+    assert worth.before("worth_real", STAGES) == {
+        *("recipe", "download", "render", "train_extractor", "label_train", "worth_real"),
+    }
+    assert worth.before("worth", STAGES) == {
+        *("recipe", "download", "render", "train_extractor", "label_train", "worth"),
+        *("train_gan", "train_labeller", "verdict", "generate"),
+    }
+
+
+def test_the_fingerprint_is_of_code_and_parameters_that_errors_come_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stages = {"worth": {"deps": ["src/a.py", "data/x/y"], "outs": ["results/worth"]}}
+    stages["first"] = {"deps": ["src/b.py"], "outs": [{"data/x": {"cache": False}}]}
+    stages["other"] = {"deps": ["src/c.py"], "outs": ["data/z"]}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    (tmp_path / "src").mkdir()
+    for name in "abc":
+        (tmp_path / f"src/{name}.py").write_text("old")
+    monkeypatch.chdir(tmp_path)
+    first = worth.fingerprint(PARAMS)
+    (tmp_path / "src/c.py").write_text("new")
+    assert worth.fingerprint(PARAMS) == first
+    assert worth.fingerprint(replace(PARAMS, seed=7, dataset="fashion-mnist", labels=10)) == first
+    assert worth.fingerprint(replace(PARAMS, validation=77)) != first
+    (tmp_path / "src/b.py").write_text("new")
+    assert worth.fingerprint(PARAMS) != first
+
+
+def test_finished_cells_are_taken_in_once_and_replace_those_of_other_code(finished: dict[str, Any]) -> None:
+    old = [
+        HERE
+        | {"dataset": "mnist", "labels": "10", "seed": "3", "arm": "scratch", "error": "0.9", "code": "01d"}
+    ]
+    assert worth.collect(old, CELLS, HERE) == old
+    finished |= {cell.name: {"rev": "abc"} for cell in CELLS}
+    rows = worth.collect(old, CELLS, HERE)
+    found = {row["arm"]: float(row["error"]) for row in rows}
+    assert found == REAL | SYNTHETIC | {"teaching": 0.04, "teaching_tuned": 0.035}
+    assert {row["code"] for row in rows} == {"c0de"}
+    assert worth.known(rows, CELLS) == {cell.name for cell in CELLS}
+    assert worth.known(old, CELLS) == set()
+    finished.clear()
+    assert worth.collect(rows, CELLS, HERE) == rows
+
+
+def test_what_is_written_has_curves_and_a_picture(finished: dict[str, Any], tmp_path: Path) -> None:
+    finished |= {cell.name: {"rev": "abc"} for cell in CELLS}
+    rows = worth.collect([], CELLS, HERE)
+    worth.write(tmp_path / "worth.csv", rows)
+    assert files.read_csv(tmp_path / "worth.csv") == [
+        {name: row[name] for name in worth.COLUMNS} for row in rows
+    ]
+    curves = files.read_csv(tmp_path / "worth_curves.csv")
+    assert {row["arm"][:2] for row in curves} == {"A:", "B:", "C:", "D:", "E:", "F:"}
+    assert (tmp_path / "worth.png").stat().st_size > 10_000
+
+
+def test_only_what_is_missing_is_queued(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    lists = iter([{"waits"}, {"waits", "new"}, set()])
+    monkeypatch.setattr(queue, "dvc", lambda *arguments: asked.append(arguments) or "")
+    monkeypatch.setattr(queue, "finished", lambda: {"done": {}})
+    monkeypatch.setattr(queue, "waiting", lambda: next(lists))
+    monkeypatch.setattr(queue.subprocess, "run", lambda *_, **__: None)
+    monkeypatch.setattr(queue.time, "sleep", lambda _: None)
+    collected: list[int] = []
+    wanted = {name: [f"--{name}"] for name in ("waits", "done", "known", "new")}
+    queue.work(wanted, {"known"}, lambda: collected.append(1))
+    assert asked == [("exp", "run", "--queue", "--name", "new", "--new")]
+    assert len(collected) == 2
+
+
+def test_cheap_arms_have_more_draws() -> None:
+    assert [worth.draws(labels, "real") for labels in worth.LABELS] == [10, 10, 10, 10, 10, 5, 5]
+    assert [worth.draws(labels, "synthetic") for labels in worth.LABELS] == [3, 5, 3, 3, 5, 3, 3]
