@@ -52,6 +52,8 @@ STRIKES = [
     Strike("pretrain", "stage", r"rename .*/000003-", r"open .*/\.000004-"),
     Strike("finetune_scratch", "dvc", r"rename .*/000001-", "open"),
     Strike("finetune", "both", r"rename .*results/finetune'", ""),
+    Strike("worth_real", "stage", r"rename .*/000002-", "open"),
+    Strike("worth", "both", r"rename .*/000003-", "open"),
     Strike("report", "dvc", "rename", "open"),
 ]
 
@@ -64,6 +66,8 @@ SCRIPTS = {
     "pretrain": "pretrain",
     "finetune_scratch": "finetune",
     "finetune": "finetune",
+    "worth_real": "worth",
+    "worth": "worth",
 }
 
 

@@ -322,7 +322,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / DATASETS).parent.mkdir(parents=True)
     shutil.copy(ROOT / DATASETS, tmp_path / DATASETS)
     monkeypatch.chdir(tmp_path)
-    files.write_json(Path("labels.json"), {"labels": 0})
+    files.write_json(Path("labels.json"), {"labels": 0, "rendered": True})
     return tmp_path
 
 
@@ -331,7 +331,7 @@ def rendered_to(folder: Path) -> None:
 
 
 def test_where_labels_may_be_used_nothing_is_rendered_and_nothing_slow_loaded(project: Path) -> None:
-    files.write_json(Path("labels.json"), {"labels": "all"})
+    files.write_json(Path("labels.json"), {"labels": "all", "rendered": False})
     arguments = ["--labels", "labels.json", "--output", "data/rendered"]
     code = f"import sys; from stages import render; render.main({arguments}); print('torch' in sys.modules)"
     env = {"PYTHONPATH": str(ROOT), "PATH": ""}
@@ -345,7 +345,9 @@ def test_a_set_of_other_classes_than_digits_is_refused(project: Path) -> None:
     text = Path("params.yaml").read_text()
     Path("params.yaml").write_text(text.replace("dataset: mnist ", "dataset: fashion-mnist "))
     words = r"what is rendered has the classes 0, 1, .* 9, and fashion-mnist T-shirt"
-    with pytest.raises(PipelineError, match=rf"^params.yaml: labels is 0, but {words}"):
+    with pytest.raises(
+        PipelineError, match=rf"^params.yaml: labels is 0 or label_train.rendered is true, but {words}"
+    ):
         rendered_to(Path("data/rendered"))
     assert not Path("data").exists()
 

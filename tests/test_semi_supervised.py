@@ -21,6 +21,7 @@ from src.networks.network import build
 
 SPEC = ImageSpec(channels=1, height=12, width=12, classes=4)
 SETTINGS = SemiSupervised(
+    rendered=False,
     width=4,
     steps=250,
     batch_size=16,

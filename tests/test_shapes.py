@@ -36,6 +36,7 @@ TINY: dict[str, dict[str, Any]] = {
     "evaluate": {"images": 30, "splits": 2},
     "pretrain": {"replicates": 2},
     "finetune": {"labels": [10, 40], "replicates": 2, "min_steps": 2},
+    "worth": {"steps": 2, "batch_size": 20, "finetune_steps": 2},
 }
 TUNED = {"labels": [10], "replicates": 3, "min_steps": 2, "learning_rate": 0.001}
 

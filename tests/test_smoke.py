@@ -171,8 +171,10 @@ def test_what_a_desktop_leaves_in_an_output_folder_changes_nothing(clone: Clone)
 
 
 def test_a_downstream_parameter_never_retrains_the_gan(clone: Clone) -> None:
+    arms = {"worth", "worth_real"}
     for (key, value), expected in {
-        ("classifier.epochs", 2): {"pretrain", "pretrain_real", "finetune", "finetune_scratch"},
+        ("classifier.epochs", 2): {"pretrain", "pretrain_real", "finetune", "finetune_scratch", *arms},
+        ("worth.steps", 2): arms,
         ("finetune.min_steps", 4): {"finetune", "finetune_scratch"},
         ("evaluate.splits", 3): {"evaluate"},
         ("evaluate.images", 99): {"evaluate", "audit"},

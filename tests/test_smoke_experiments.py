@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.smoke
 def test_an_experiment_with_another_loss_reruns_what_depends_on_it(clone: Clone) -> None:
     output = clone.run("dvc", "exp", "run", "-n", "baseline", "-S", "loss=source")
     # All but the data set, with what labels it may have, and the instruments, which read real images alone.
-    kept = {"download", "render", "label_train", "train_extractor", "pretrain_real", "finetune_scratch"}
-    assert ran(output) == set(STAGES) - kept
+    kept = {"download", "render", "label_train", "train_extractor"}
+    assert ran(output) == set(STAGES) - kept - {"pretrain_real", "finetune_scratch", "worth_real"}
     difference = clone.run("dvc", "metrics", "diff", "HEAD", "baseline", "--all", "--md")
     for metric in ("fid", "fid_ratio", "cas", "error_pretrained_10", "d_loss", "validation_fid"):
         assert re.search(rf"\| {metric} +\|", difference), difference
@@ -36,6 +37,31 @@ def test_an_experiment_with_another_loss_reruns_what_depends_on_it(clone: Clone)
     clone.restore()
 
 
+def test_a_budget_of_labels_binds_a_whole_run(clone: Clone) -> None:
+    output = clone.run("dvc", "exp", "run", "-n", "few", "-S", "labels=60", "-S", "label_draw=random")
+    # The data set, and the instruments, which read all labels of real images.
+    kept = {"download", "render", "train_extractor", "pretrain_real", "finetune_scratch"}
+    assert ran(output) == set(STAGES) - kept
+    read = clone.metrics("labels")
+    assert (read["budget"], read["total"], read["guessing"], read["verdict"]) == (60, 60, 60, 0)
+    assert clone.metrics("downstream")["labels_behind_synthetic"] == clone.metrics("worth")["labels"] == 60
+    card = (clone.path / "data/synthetic/README.md").read_text()
+    assert "| total, each label once | 60 |" in card
+    assert "error_both_tuned" in clone.run("dvc", "metrics", "diff", "HEAD", "few", "--all", "--md")
+
+    # Without any: the labels are guessed from another set, here the real one once more.
+    shutil.copytree(clone.path / "data/raw", clone.path / "own")
+    free = ("-S", "labels=0", "-S", "render.folder=own", "-S", "label_train.min_agreement=0")
+    output = clone.run("dvc", "exp", "run", "-n", "none", *free)
+    assert ran(output) == set(STAGES) - kept | {"render"}
+    assert {clone.metrics("labels")[name] for name in ("budget", "total", "conditioning", "watching")} == {0}
+    worth = clone.metrics("worth")
+    assert worth["labels"] == 0
+    assert worth["error_both"] == worth["error_both_tuned"]
+    shutil.rmtree(clone.path / "own")
+    clone.restore()
+
+
 def test_an_experiment_on_the_queue_runs_its_own_code_and_leaves_the_workspace_alone(clone: Clone) -> None:
     images = clone.path / "data/synthetic/MNIST/raw/train-images-idx3-ubyte"
     assert files.read_json(clone.path / "models/labeller/labeller.json") == {"trained": False}
@@ -49,8 +75,8 @@ def test_an_experiment_on_the_queue_runs_its_own_code_and_leaves_the_workspace_a
     module.write_text(original)
     output = clone.run("dvc", "exp", "run", "--run-all")
     # A labeller is trained, on real images alone, and no GAN.
-    again = {"train_labeller", "generate", "evaluate", "audit", "pretrain", "finetune", "report"}
-    assert ran(output) == again
+    again = {"train_labeller", "generate", "evaluate", "audit", "pretrain", "finetune", "worth"}
+    assert ran(output) == again | {"report"}
     assert clone.locked() == before
     assert "labels_behind_synthetic" in clone.metrics("downstream")
     assert "labels_behind_it" in clone.run("dvc", "metrics", "diff", "HEAD", "wider", "--json")

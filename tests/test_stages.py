@@ -134,9 +134,8 @@ def finished(tmp_path: Path) -> Path:
         + WHERE
         + "}",
         "results/quality_manifest.json": '{"environment": ' + WHERE + "}",
-        "data/synthetic/manifest.json": '{"labels": {"real_labels_seen": 50000}, "environment": '
-        + WHERE
-        + "}",
+        "data/synthetic/manifest.json": '{"labels": {"real_labels_seen": 50000, "read": {"total": 7}}, '
+        '"environment": ' + WHERE + "}",
         "results/pretrain/accuracy.csv": "images,replicate,test_accuracy\nsynthetic,0,0.8\nsynthetic,1,0.9\n",
         "results/pretrain_real/accuracy.csv": "images,replicate,test_accuracy\nreal,0,0.95\nreal,1,0.97\n",
         "results/finetune/errors.csv": "labels,replicate,arm,test_error\n100,0,pretrained,0.125\n"
@@ -144,7 +143,14 @@ def finished(tmp_path: Path) -> Path:
         "results/finetune_scratch/errors.csv": "labels,replicate,arm,test_error\n100,0,scratch,0.25\n"
         "100,1,scratch,0.75\n20,0,scratch,0.5\n20,1,scratch,0.5\n",
     }
-    for name in ("pretrain", "pretrain_real", "finetune", "finetune_scratch"):
+    texts["results/worth_real/errors.json"] = (
+        '{"scratch": 0.5, "semi_supervised": 0.25, "guessed": 0.25, "guessed_tuned": 0.125}'
+    )
+    texts["results/worth/errors.json"] = (
+        '{"synthetic": 0.5, "synthetic_tuned": 0.375, "both": 0.25, "both_tuned": 0.0625}'
+    )
+    arms = ("worth", "worth_real")
+    for name in ("pretrain", "pretrain_real", "finetune", "finetune_scratch", *arms):
         texts[f"results/{name}/environment.json"] = HERE
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -194,8 +200,10 @@ def test_the_report_sums_up_what_the_stages_found(finished: Path, monkeypatch: p
     assert found[1:] == [
         *(f"evaluate,{elsewhere}", f"finetune,{here}", f"finetune_scratch,{here}", f"generate,{elsewhere}"),
         *(f"pretrain,{here}", f"pretrain_real,{here}", f"train_extractor,{elsewhere}"),
-        f"train_gan,{elsewhere}",
+        *(f"train_gan,{elsewhere}", f"worth,{here}", f"worth_real,{here}"),
     ]
+    assert read["labels"] == {"total": 7}
+    assert (read["worth"]["labels"], read["worth"]["gain_besides"]) == (50000, 0.0625)
     for path in (finished / "metrics").glob("*.png"):
         with Image.open(path) as image:
             image.load()

@@ -33,7 +33,7 @@ TOLD = {
     "docs/compare.csv": "recipes compared, by `make compare`",
     "docs/costs.csv": "seconds, memory and disk space of a run, by `python -m benchmarks.costs`",
     "docs/experiments.csv": "what single runs of earlier commits found: no program writes it",
-    "docs/labels.md": "who reads labels, and how to make a set without any",
+    "docs/labels.md": "who reads labels, and how to make a set with few or none",
     "docs/layout.md": "this page",
     "docs/leak.csv": "planted training images that the audit noticed, by `make sensitivity`",
     "docs/metrics.md": "what each score means, and when it misleads",
@@ -46,6 +46,9 @@ TOLD = {
     "docs/sensitivity.csv": "scores of spoilt images, by `make sensitivity`",
     "docs/sensitivity.png": "the same as a picture",
     "docs/training.md": "how a run watches itself, and what the default rests on",
+    "docs/worth.csv": "what a synthetic set is worth over the budget of labels, by `make worth`",
+    "docs/worth.png": "the same as a picture",
+    "docs/worth_curves.csv": "its means, for `dvc plots`",
     "tests/digits.png": "2,000 real digits for test_digits.py, from MNIST (CC BY-SA 3.0)",
 }
 
