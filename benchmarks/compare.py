@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         def take() -> None:
             nonlocal rows
-            rows = collect(rows, set(wanted.values()), rates, here)
+            rows = collect(rows, set(wanted.values()), settings, rates, here)
             write(args.results, rows)
 
         todo = {one.name: [*overrides(settings, one), *STAGES] for one in wanted.values()}
@@ -183,13 +183,18 @@ def found() -> dict[str, dict[str, float]]:
 
 
 def collect(
-    rows: list[Row], wanted: set[Experiment], rates: dict[str, float], here: dict[str, str]
+    rows: list[Row],
+    wanted: set[Experiment],
+    settings: Params,
+    rates: dict[str, float],
+    here: dict[str, str],
 ) -> list[Row]:
     """The rows, with those of finished experiments that were missing; these replace rows of other code.
 
     Args:
         rows: Of docs/compare.csv.
         wanted: Experiments that are of interest.
+        settings: All of params.yaml.
         rates: Images a second of each recipe.
         here: What the new rows were measured on (see `provenance`).
     """
@@ -199,6 +204,7 @@ def collect(
         {field: str(value) for field, value in one._asdict().items()}
         | here
         | {"images_a_second": f"{rates[one.recipe]:.0f}"}
+        | {"own_length": str(int(one.images == own_length(settings, one.recipe)))}
         | {name: str(metrics[one.name][name]) for name in METRICS}
         for one in new
     ]
@@ -213,7 +219,7 @@ def key(row: Row) -> str:
 
 def write(path: Path, rows: list[Row]) -> None:
     """Writes the table of results, whole or not at all; rows of older code may lack a column."""
-    columns = [*Experiment._fields, "processor", "commit", "images_a_second", *METRICS]
+    columns = [*Experiment._fields, "processor", "commit", "images_a_second", "own_length", *METRICS]
     files.write_csv(path, columns, [[row.get(name, "") for name in columns] for row in rows])
 
 

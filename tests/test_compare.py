@@ -139,13 +139,17 @@ def test_finished_experiments_are_added_to_the_file_once(
     wanted = {Experiment("mnist", recipe, 500, 0, "c0de") for recipe in ("gan", "mlp")}
     monkeypatch.setattr(compare, "found", lambda: {"compare-mnist-gan-500-0-c0de": METRICS | {"cas": 0.25}})
     here = {"processor": "AVX2, 2 threads", "commit": "abc1234"}
-    rows = compare.collect([], wanted, {"gan": 1234.5, "mlp": 1.0}, here)
-    assert compare.collect(rows, wanted, {}, here) == rows
+    rows = compare.collect([], wanted, PARAMS, {"gan": 1234.5, "mlp": 1.0}, here)
+    assert compare.collect(rows, wanted, PARAMS, {}, here) == rows
     compare.write(tmp_path / "results.csv", rows)
     (row,) = files.read_csv(tmp_path / "results.csv")
     assert row == rows[0]
     assert (row["recipe"], row["images"], row["cas"]) == ("gan", "500", "0.25")
-    assert row["images_a_second"] == "1234"
+    assert (row["images_a_second"], row["own_length"]) == ("1234", "0")
+    whole = {Experiment("mnist", "gan", 400_000, 0, "c0de")}
+    monkeypatch.setattr(compare, "found", lambda: {one.name: METRICS | {"cas": 0.5} for one in whole})
+    (last,) = compare.collect([], whole, PARAMS, {"gan": 1.0}, here)
+    assert last["own_length"] == "1"
     assert (row["processor"], row["commit"]) == ("AVX2, 2 threads", "abc1234")
     assert compare.key(row) == "compare-mnist-gan-500-0-c0de"
 
@@ -157,12 +161,12 @@ def test_a_result_of_other_code_is_replaced_in_its_place(monkeypatch: pytest.Mon
     results = {one.name: METRICS | {"cas": cas} for one, cas in ((old, 0.25), (other, 0.5), (new, 0.75))}
     monkeypatch.setattr(compare, "found", lambda: results)
     rates = {"gan": 1.0, "mlp": 1.0}
-    before = compare.collect([], {old, other}, rates, here)
+    before = compare.collect([], {old, other}, PARAMS, rates, here)
     assert [(row["recipe"], row["code"], row["cas"]) for row in before] == [
         ("gan", "01d", "0.25"),
         ("mlp", "01d", "0.5"),
     ]
-    after = compare.collect(before, {new}, rates, here)
+    after = compare.collect(before, {new}, PARAMS, rates, here)
     assert [(row["recipe"], row["code"], row["cas"]) for row in after] == [
         ("gan", "c0de", "0.75"),
         ("mlp", "01d", "0.5"),
@@ -197,9 +201,10 @@ def test_a_table_alone_takes_the_last_result_of_each_run_whatever_its_code(
     ]
     compare.write(results, rows)
     # A table of older code has fewer columns.
-    old = [{name: value for name, value in row.items() if name != "mislabelled"} for row in rows]
+    newer = {"mislabelled": "", "own_length": ""}
+    old = [{name: value for name, value in row.items() if name not in newer} for row in rows]
     compare.write(tmp_path / "old.csv", old)
-    assert files.read_csv(tmp_path / "old.csv") == [row | {"mislabelled": ""} for row in old]
+    assert files.read_csv(tmp_path / "old.csv") == [row | newer for row in old]
     before, asked = results.read_bytes(), len(answers)
     arguments = ["--images", "500", "--seeds", "0", "--recipes", "lsgan", "--datasets", "mnist"]
     compare.main([*arguments, "--budgets", "images", "--results", str(results), "--table-only"])

@@ -89,6 +89,30 @@ def test_recipes_are_compared_for_equal_images_and_for_equal_time(tmp_path: Path
     assert "| `gan` | 7.0 | 0.900 | 50.0% | diverged | 25 |" in measured.compare(root, "other")
 
 
+def test_recipes_at_their_own_length_have_a_table_of_their_own(tmp_path: Path) -> None:
+    head = (
+        "dataset,recipe,images,seed,processor,commit,images_a_second,own_length,fid_ratio,cas,cas_gap,setback"
+    )
+    root = write(
+        tmp_path,
+        "compare",
+        f"{head},is_mean,is_real,fid_floor,cas_real,collapsed,diverged,mislabelled,converged\n"
+        "mnist,gan,400000,0,HERE,4000,1,1.25,0.98,0.01,1.5,9,10,1,0.99,0,0,0,0\n"
+        "mnist,gan,400000,1,HERE,4000,1,1.35,0.99,0.004,1.25,9,10,1,0.99,1,0,0,0\n"
+        "mnist,gan,100000,0,HERE,4000,0,9,0.5,0.5,9,9,10,1,0.99,0,0,0,0\n",
+    )
+    assert measured.own_length(root, "mnist").splitlines() == [
+        "| recipe | images | FID / floor | CAS gap, points | CAS | worst setback | verdict | seeds |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        # 1.25 and 1.35: deviation 0.1 / sqrt 2; 1 and 0.4 points: 0.6 / sqrt 2
+        "| `gan` | 400,000 | 1.30 ± 0.07 | 0.70 ± 0.42 | 98.50% | 1.50 | collapsed 1 of 2 | 2 |",
+        "",
+        f"*On mnist; mean ± standard deviation over seeds; {CAPTION}.*",
+    ]
+    assert "| `gan` | 9.0 | 0.900 | 50.0% | – | 25 | 100,000 | 9.0 |" in measured.compare(root, "mnist")
+    assert measured.own_length(root, "fashion-mnist") == "Not measured yet."
+
+
 def test_several_seeds_are_averaged_and_failures_counted(tmp_path: Path) -> None:
     more = "mnist,gan,100000,1,HERE,4000,0.85,2.6,9.0,10.0,0.974,0.993,1,0,0\n"
     found = measured.compare(write(tmp_path, "compare", COMPARED + more), "mnist")

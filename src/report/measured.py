@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 
 from src.core import files
 from src.core.errors import PipelineError
@@ -71,7 +71,7 @@ def costs(root: Path) -> str:
 
 def compare(root: Path, dataset: str) -> str:
     """The recipes beside each other: for equal images, and for equal time."""
-    found = [row for row in files.read_csv(root / "docs" / "compare.csv") if row["dataset"] == dataset]
+    found = [row for row in _compared(root, dataset) if row.get("own_length") != "1"]
     rows = []
     for recipe in dict.fromkeys(row["recipe"] for row in found):
         mine = [row for row in found if row["recipe"] == recipe]
@@ -87,6 +87,33 @@ def compare(root: Path, dataset: str) -> str:
     many = seeds(count) if count == 1 else f"means over {count} seeds"
     caption = f"On {dataset}, {EQUAL_IMAGES:,} images each; {many}; {where(found)}. {real}"
     return table(head, rows, caption)
+
+
+def own_length(root: Path, dataset: str) -> str:
+    """The recipes beside each other, each at the length of its own row."""
+    found = [row for row in _compared(root, dataset) if row.get("own_length") == "1"]
+    if not found:
+        return "Not measured yet."
+    rows = []
+    for recipe in dict.fromkeys(row["recipe"] for row in found):
+        mine = [row for row in found if row["recipe"] == recipe]
+        gaps = [{"points": str(100 * float(row["cas_gap"]))} for row in mine]
+        scores = [_spread(mine, "fid_ratio"), _spread(gaps, "points"), f"{average(mine, 'cas'):.2%}"]
+        worst = max(float(row["setback"]) for row in mine)
+        images = f"{int(mine[0]['images']):,}"
+        rows.append([f"`{recipe}`", images, *scores, f"{worst:.2f}", _verdict(mine), str(len(mine))])
+    head = ["recipe", "images", "FID / floor", "CAS gap, points", "CAS", "worst setback", "verdict", "seeds"]
+    return table(head, rows, f"On {dataset}; mean ± standard deviation over seeds; {where(found)}")
+
+
+def _compared(root: Path, dataset: str) -> list[dict[str, str]]:
+    return [row for row in files.read_csv(root / "docs" / "compare.csv") if row["dataset"] == dataset]
+
+
+def _spread(rows: Sequence[Row], name: str) -> str:
+    """Mean and, of several rows, deviation of a column."""
+    values = [float(row[name]) for row in rows]
+    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
 
 
 def worth(root: Path, dataset: str) -> str:
@@ -209,6 +236,7 @@ PARTS: Mapping[str, Callable[[Path], str]] = {
     "sensitivity": sensitivity,
     "sample-size": sample_size,
     **{f"compare-{name}": partial(compare, dataset=name) for name in ("mnist", "fashion-mnist")},
+    **{f"own-length-{name}": partial(own_length, dataset=name) for name in ("mnist", "fashion-mnist")},
     **{f"worth-{name}": partial(worth, dataset=name) for name in ("mnist", "fashion-mnist")},
     **{f"experiment-{name}": partial(experiment, name=name) for name in EXPERIMENTS},
 }
