@@ -23,9 +23,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.against:
         compare(args.metrics, args.against)
         return
-    names = ("quality", "downstream", "outcome")
-    quality, downstream, ended = (files.read_json(args.metrics / f"{name}.json") for name in names)
-    print(summary.table(quality, downstream, ended["outcome"]))
+    names = ("quality", "downstream", "worth", "outcome")
+    quality, downstream, worth, ended = (files.read_json(args.metrics / f"{name}.json") for name in names)
+    print(summary.table(quality, downstream, worth, ended["outcome"]))
     print("\nPictures:")
     for path in sorted(args.metrics.glob("*.png")):
         print(f"  {path}")

@@ -13,6 +13,8 @@ DOWNSTREAM = {"cas": 0.98587, "cas_std": 0.0008, "cas_real": 0.9922, "cas_real_s
 DOWNSTREAM |= {"labels_behind_synthetic": 50000}
 for arm, error in (("pretrained", 0.025), ("scratch", 0.5)):
     DOWNSTREAM |= {f"error_{arm}_1000": error, f"error_{arm}_1000_std": error / 10}
+WORTH = {"labels": 1000, "error_scratch": 0.05, "error_semi_supervised": 0.04, "error_guessed_tuned": 0.03}
+WORTH |= {"error_synthetic_tuned": 0.02, "error_both_tuned": 0.0123}
 AUDIT = {"close": 0.031, "close_low": 0.0257, "close_high": 0.0361}
 HEAD = "stage,torch,device,processor,threads\n"
 
@@ -21,7 +23,8 @@ HEAD = "stage,torch,device,processor,threads\n"
 def root(tmp_path: Path) -> Path:
     folder = tmp_path / "metrics"
     folder.mkdir()
-    for name, values in {"quality": QUALITY, "downstream": DOWNSTREAM, "memorisation": AUDIT}.items():
+    (folder / "memorisation.json").write_text(json.dumps(AUDIT))
+    for name, values in {"quality": QUALITY, "downstream": DOWNSTREAM, "worth": WORTH}.items():
         (folder / f"{name}.json").write_text(json.dumps(values))
     (folder / "outcome.json").write_text('{"outcome": "converged"}')
     (folder / "environment.csv").write_text(f"{HEAD}evaluate,2.1,cpu,AVX2,2\nfinetune,2.1,cpu,AVX2,2\n")
@@ -51,6 +54,13 @@ def test_the_printed_result_is_what_the_summary_prints(root: Path) -> None:
         "",
         "Error on real test images            pretrained        from scratch",
         "   1,000 real labels             2.50% ± 0.25%    50.00% ± 5.00%",
+        "",
+        "The same classifier on 1,000 labels in all, one draw: error",
+        "  from scratch on these labels             5.00%",
+        "  semi-supervised                          4.00%",
+        "  on real images, labels guessed           3.00%",
+        "  on the synthetic set                     2.00%",
+        "  on both                                  1.23%",
         "```",
     ]
 

@@ -29,7 +29,8 @@ SCORES = {
 def printed(root: Path) -> str:
     """The result as `make repro` prints it."""
     outcome = files.read_json(root / "metrics" / "outcome.json")["outcome"]
-    text = summary.table(_metrics(root, "quality"), _metrics(root, "downstream"), outcome)
+    quality, downstream, arms = (_metrics(root, name) for name in ("quality", "downstream", "worth"))
+    text = summary.table(quality, downstream, arms, outcome)
     return "\n".join(("```", text.strip("\n"), "```"))
 
 

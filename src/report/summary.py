@@ -5,14 +5,23 @@ from collections.abc import Mapping
 from src.report.downstream import ARMS
 
 Metrics = Mapping[str, float]
+# The arms of metrics/worth.json, as they are told.
+WORTH = {
+    "scratch": "from scratch on these labels",
+    "semi_supervised": "semi-supervised",
+    "guessed_tuned": "on real images, labels guessed",
+    "synthetic_tuned": "on the synthetic set",
+    "both_tuned": "on both",
+}
 
 
-def table(quality: Metrics, downstream: Metrics, outcome: str) -> str:
+def table(quality: Metrics, downstream: Metrics, worth: Metrics, outcome: str) -> str:
     """What the synthetic set scores and what it is worth.
 
     Args:
         quality: metrics/quality.json.
         downstream: metrics/downstream.json.
+        worth: metrics/worth.json.
         outcome: metrics/outcome.json's.
     """
     lines = [
@@ -36,6 +45,8 @@ def table(quality: Metrics, downstream: Metrics, outcome: str) -> str:
         keys = [f"error_{arm}_{count}" for arm in ARMS]
         cells = [f"{downstream[key]:7.2%} ± {downstream[f'{key}_std']:.2%}" for key in keys]
         lines.append(f"  {count:>6,} real labels          {cells[0]:>16}  {cells[1]:>16}")
+    lines += ["", f"The same classifier on {worth['labels']:,} labels in all, one draw: error"]
+    lines += [f"  {told:32}  {worth[f'error_{arm}']:12.2%}" for arm, told in WORTH.items()]
     return "\n".join(lines)
 
 
