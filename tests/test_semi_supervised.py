@@ -74,13 +74,16 @@ def fitted(
 def test_alignment_divides_by_the_running_mean() -> None:
     alignment = Alignment(2, torch.device("cpu"))
     # mean = 0.99 * 0.5 + 0.01 * (0.8 + 0.6) / 2 = 0.502 and 0.498
-    first = alignment(torch.tensor([[0.8, 0.2], [0.6, 0.4]]))
+    first = alignment(torch.tensor([[0.8, 0.2], [0.6, 0.4]]), 1.0)
     row = 0.8 / 0.502, 0.2 / 0.498
     assert first[0].tolist() == pytest.approx([row[0] / sum(row), row[1] / sum(row)])
     assert first.sum(dim=1).tolist() == pytest.approx([1, 1])
     for _ in range(2000):
-        last = alignment(torch.tensor([[0.9, 0.1]]))
+        last = alignment(torch.tensor([[0.9, 0.1]]), 1.0)
     assert last[0].tolist() == pytest.approx([0.5, 0.5], abs=1e-4)  # what is always said says nothing
+    # half the strength: 0.9 / sqrt(0.9) against 0.1 / sqrt(0.1), which is 3 to 1
+    assert alignment(torch.tensor([[0.9, 0.1]]), 0.5)[0].tolist() == pytest.approx([0.75, 0.25], abs=1e-4)
+    assert alignment(torch.tensor([[0.9, 0.1]]), 0.0)[0].tolist() == pytest.approx([0.9, 0.1])
 
 
 def test_labels_carry_over_to_images_of_another_kind() -> None:
@@ -100,8 +103,11 @@ def test_what_is_learnt_are_the_guesses_of_the_average_as_they_are_aligned(
 ) -> None:
     seen: list[Tensor] = []
 
-    def align(_: Alignment, guesses: Tensor) -> Tensor:
+    strengths: list[float] = []
+
+    def align(_: Alignment, guesses: Tensor, strength: float) -> Tensor:
         seen.append(guesses)
+        strengths.append(strength)
         return torch.eye(4)[torch.full((len(guesses),), 2)]  # whatever is guessed, it was class 2
 
     monkeypatch.setattr(Alignment, "__call__", align)
@@ -109,6 +115,7 @@ def test_what_is_learnt_are_the_guesses_of_the_average_as_they_are_aligned(
     assert (supervised.predict(network, TARGET.pixels) == 2).double().mean() > 0.9
     assert {tuple(guesses.shape) for guesses in seen} == {(32, 4)}
     torch.testing.assert_close(torch.cat(seen).sum(dim=1), torch.ones(3200))
+    assert strengths == pytest.approx([1 - step / 100 for step in range(100)])
 
 
 def test_what_comes_out_is_the_moving_average() -> None:

@@ -2,7 +2,8 @@
 
 What the network's moving average is sure of on an image as it is, the network learns on the same image
 strongly changed (Sohn et al. 2020, eq. 4). Guesses are first divided by their running mean, so that they
-cover all classes evenly (distribution alignment, Berthelot et al. 2020, section 3.1).
+cover all classes evenly (distribution alignment, Berthelot et al. 2020, section 3.1). That fades over the run:
+at first it keeps classes from being forgotten, but they need not be equally frequent.
 """
 
 import math
@@ -37,11 +38,16 @@ class Alignment:
     def __init__(self, classes: int, device: torch.device) -> None:
         self.mean = torch.full((classes,), 1 / classes, device=device)
 
-    def __call__(self, guesses: Tensor) -> Tensor:
-        """Takes in probabilities (n, classes), and returns them aligned: each row adds up to 1 again."""
-        # p' = p / mean(p), normalised
+    def __call__(self, guesses: Tensor, strength: float) -> Tensor:
+        """Takes in probabilities and returns them aligned: each row adds up to 1 again.
+
+        Args:
+            guesses: Of images, (n, classes).
+            strength: 1: so that all classes are guessed equally often; 0: not at all.
+        """
+        # p' = p / mean(p)^strength, normalised
         self.mean = self.DECAY * self.mean + (1 - self.DECAY) * guesses.mean(dim=0)
-        aligned = guesses / self.mean
+        aligned = guesses / self.mean**strength
         return aligned / aligned.sum(dim=1, keepdim=True)
 
     def state_dict(self) -> dict[str, Any]:
@@ -137,7 +143,8 @@ class _Learner:
         batch, images = next(self._told).to(device), self._target[next(self._untold).to(device)]
         with torch.no_grad():
             seen = self.average(to_unit(shifted(images, self._settings.shift, rng)))
-            sure, guessed = self._alignment(seen.softmax(dim=1)).max(dim=1)
+            left = 1 - self.schedule.last_epoch / self._settings.steps
+            sure, guessed = self._alignment(seen.softmax(dim=1), left).max(dim=1)
             kept = sure >= self._settings.threshold
         changed = torch.cat([strong(self._source.pixels[batch], rng), strong(images, rng)])
         logits = self._network(changed.div_(127.5).sub_(1))
