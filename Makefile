@@ -48,9 +48,10 @@ format: $(VENV)/.requirements-dev ## rewrite the code in the project's style
 docs: $(VENV)/.requirements ## write the parts of README.md and docs/ that come from files
 	$(PY) -m stages.docs
 
-benchmark: $(VENV)/.requirements ## time the training loop against the source document's, and against its arithmetic floor
+benchmark: $(VENV)/.requirements ## time the training loops against the source document's, the arithmetic floor, and the usual DataLoader
 	$(PY) -m benchmarks.epoch
 	$(PY) -m benchmarks.rate
+	$(PY) -m benchmarks.classifier
 
 compare: $(VENV)/.requirements ## compare recipes on DVC's queue for equal images, equal time and at their own length, and print the tables
 	$(PY) -m benchmarks.compare
