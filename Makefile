@@ -48,10 +48,11 @@ format: $(VENV)/.requirements-dev ## rewrite the code in the project's style
 docs: $(VENV)/.requirements ## write the parts of README.md and docs/ that come from files
 	$(PY) -m stages.docs
 
-benchmark: $(VENV)/.requirements ## time the training loops against the source document's, the arithmetic floor, and the usual DataLoader
+benchmark: $(VENV)/.requirements ## time the training loops against other loops, public scripts, and the arithmetic floor
 	$(PY) -m benchmarks.epoch
 	$(PY) -m benchmarks.rate
 	$(PY) -m benchmarks.classifier
+	$(PY) -m benchmarks.public
 
 compare: $(VENV)/.requirements ## compare recipes on DVC's queue for equal images, equal time and at their own length, and print the tables
 	$(PY) -m benchmarks.compare

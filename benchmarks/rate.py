@@ -66,7 +66,7 @@ def operations_per_image(settings: Params, name: str) -> float:
     """Multiplications and additions for each real image, over a period of penalties and critic steps."""
     recipe = games.recipe(settings.recipes[name], f"recipes.{name}")
     recipe = _of_steps(settings, name, recipe.penalty_every * recipe.critic_steps)
-    with _Counter() as counter:
+    with Counter() as counter:
         for _ in training(settings, recipe, reports=1):
             pass
     total: int = counter.total
@@ -85,7 +85,7 @@ def shares(settings: Params, name: str, rows: int = 14) -> list[str]:
     return [f"{event.self_cpu_time_total / total:6.1%}  {event.key}" for event in events[:rows]]
 
 
-class _Counter(TorchDispatchMode):
+class Counter(TorchDispatchMode):
     """Adds up torch's own counts; its FlopCounterMode can't follow the gradient of a gradient."""
 
     def __init__(self) -> None:
