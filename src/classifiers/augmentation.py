@@ -1,10 +1,11 @@
 """Random changes of whole batches of images that leave their classes as they are."""
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, interpolate
+from torch.nn.functional import grid_sample, interpolate
 
 TURN = 10.0  # degrees
 STRETCH = 0.2  # of each side's length
@@ -38,7 +39,20 @@ def strong(pixels: Tensor, rng: torch.Generator) -> Tensor:
     shear, move = SHEAR * uniform(), MOVE * uniform(2)
     cos, sin = turn.cos(), turn.sin()
     rows = [along * cos, shear - across * sin, move[:, 0], along * sin, across * cos, move[:, 1]]
-    grid = affine_grid(torch.stack(rows, 1).view(count, 2, 3), [count, 1, height, width], align_corners=False)
-    knots = BEND * torch.randn(count, 2, WAVES, WAVES, generator=rng)
-    bend = interpolate(knots, (height, width), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
-    return grid_sample(pixels.float(), (grid + bend).to(device), align_corners=False)
+    knots = BEND * torch.randn(count, 2, WAVES**2, generator=rng)
+    # Where each pixel comes from is linear in the affine map and in the knots: one product for both.
+    places = torch.cat([torch.stack(rows, 1).view(count, 2, 3), knots], dim=2) @ _basis(height, width)
+    grid = places.view(count, 2, height, width).permute(0, 2, 3, 1)
+    return grid_sample(pixels.float(), grid.to(device), align_corners=False)
+
+
+@cache
+def _basis(height: int, width: int) -> Tensor:
+    """What x, y, 1 and each knot are at each pixel, float32 (3 + knots, height * width)."""
+    y, x = ((2 * torch.arange(side) + 1) / side - 1 for side in (height, width))
+    plane = torch.stack(
+        [x.expand(height, width), y[:, None].expand(height, width), torch.ones(height, width)]
+    )
+    knots = torch.eye(WAVES**2).view(-1, 1, WAVES, WAVES)
+    bends = interpolate(knots, (height, width), mode="bicubic", align_corners=True)
+    return torch.cat([plane.flatten(1), bends.flatten(1)])

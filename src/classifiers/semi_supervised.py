@@ -2,8 +2,8 @@
 
 What the network's moving average is sure of on an image as it is, the network learns on the same image
 strongly changed (Sohn et al. 2020, eq. 4). Guesses are first divided by their running mean, so that they
-cover all classes evenly (distribution alignment, Berthelot et al. 2020, section 3.1). That fades over the run:
-at first it keeps classes from being forgotten, but they need not be equally frequent.
+cover all classes evenly (distribution alignment, Berthelot et al. 2020, section 3.1). That fades over the
+run: at first it keeps classes from being forgotten, but they need not be equally frequent.
 """
 
 import math
