@@ -205,7 +205,7 @@ def _supervised(settings: Params, train: Labelled, spec: ImageSpec) -> Job:
                 rng=torch.Generator().manual_seed(0),
                 title="timed",
                 checkpoint=clock,
-                min_steps=steps,
+                steps=steps,
             ),
             size,
         )
