@@ -187,7 +187,9 @@ def write(path: Path, rows: list[Row]) -> None:
         for point in budgets.curves([row for row in rows if row["dataset"] == dataset])
     ]
     head = ["dataset", "labels", "arm", "error", "std"]
-    files.write_csv(path.with_name(f"{path.stem}_curves.csv"), head, points)
+    # `dvc plots` tells lines apart by the arm alone.
+    lines = [(dataset, labels, f"{dataset}, {arm}", *rest) for dataset, labels, arm, *rest in points]
+    files.write_csv(path.with_name(f"{path.stem}_curves.csv"), head, lines)
     if points:
         plots.write_figure(path.with_suffix(".png"), plots.worth_curves(points))
 

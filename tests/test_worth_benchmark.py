@@ -97,7 +97,7 @@ def test_what_is_written_has_curves_and_a_picture(finished: dict[str, Any], tmp_
         {name: row[name] for name in worth.COLUMNS} for row in rows
     ]
     curves = files.read_csv(tmp_path / "worth_curves.csv")
-    assert {row["arm"][:2] for row in curves} == {"A:", "B:", "C:", "D:", "E:", "F:"}
+    assert {row["arm"][:9] for row in curves} == {f"mnist, {arm}:" for arm in "ABCDEF"}
     assert (tmp_path / "worth.png").stat().st_size > 10_000
 
 
