@@ -75,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 plots.write_picture(folder / "samples" / f"{percent:03d}_percent.png", picture)
             if isinstance(game, Cyclegan):
                 for name, shown in game.translations(SHOWN, seed).items():
-                    plots.write_picture(folder / f"{name}_translated.png", grids.sheet(shown, SHOWN))
+                    picture = grids.sheet(shown, SHOWN)
+                    plots.write_picture(folder / "samples" / f"{name}_translated.png", picture)
         weights.write(args.generator, watching.best_generator(), GENERATORS)
 
 

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import torch
 from conftest import ROOT, same, weights, write_set
+from PIL import Image
 from test_checkpoint import Cut, CutError
 from test_gan import Read
+from test_no_label import INSTRUMENT, write_project
+from test_pipeline import plotted
 from torch import Tensor, nn
 
 from src.core import params
@@ -28,6 +31,7 @@ from src.networks.classifier import ConvClassifier
 from src.networks.conv import ConvDiscriminator
 from src.networks.network import Network, build
 from src.networks.translator import Translator
+from stages import recipe, train_gan
 
 PARAMS = params.read(ROOT / "params.yaml", ROOT / "src/datasets/table.yaml")
 RECIPE = games.recipe(PARAMS.recipes["cyclegan"], "recipes.cyclegan")
@@ -408,6 +412,28 @@ def test_pictures_show_images_their_translations_and_the_way_back() -> None:
         assert torch.equal(rows[1], to_bytes(translated.clone()))
         assert torch.equal(rows[2], to_bytes(returned))
     assert torch.equal(game.translations(4, seed=0)["target"][0], TARGET.pixels[:4])
+
+
+@pytest.mark.parametrize("loss", ["cyclegan", "gan"])
+def test_a_run_leaves_pictures_of_translations_where_dvc_plots_shows_them(
+    loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_project(tmp_path, loss, relabel=False, garbage=False)
+    monkeypatch.chdir(tmp_path)
+    recipe.main(["--output", "recipe.json", "--labels", "labels.json"])
+    places = {"--data": "data/raw", "--source": "data/raw", "--extractor": INSTRUMENT}
+    places |= {"--recipe": "recipe.json", "--generator": "generator", "--results": "results/gan"}
+    train_gan.main([word for pair in places.items() for word in pair])
+    pictures = {path.relative_to(tmp_path) for path in tmp_path.glob("results/**/*.png")}
+    assert {path.parent.as_posix() for path in pictures} <= set(plotted())
+    names = {path.name for path in pictures}
+    translated = {"source_translated.png", "target_translated.png"}
+    assert names - translated == {"050_percent.png", "100_percent.png"}
+    assert names & translated == (translated if loss == "cyclegan" else set())
+    for name in names & translated:
+        with Image.open(tmp_path / "results/gan/samples" / name) as picture:
+            # Rows of images, their translations, and the way back.
+            assert picture.size == (20 * 28, 3 * 28)
 
 
 # What is refused
