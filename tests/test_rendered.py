@@ -371,6 +371,22 @@ def test_a_folder_of_ones_own_takes_its_place(project: Path) -> None:
         rendered_to(Path("data/rendered"))
 
 
+def test_the_example_in_the_documents_makes_such_a_folder(project: Path) -> None:
+    text = (ROOT / "docs/labels.md").read_text()
+    (code,) = re.findall(r"^python - <<'PY'\n(.*?)^PY$", text, re.DOTALL | re.MULTILINE)
+    assert "-S render.folder=data/own" in text
+    write_set(project / "data/raw", 5010, 10)
+    env = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace('folder: ""', "folder: data/own"))
+    rendered_to(Path("data/rendered"))
+    found, real = labelled.read_source(Path("data/rendered")), labelled.read(Path("data/raw"), "train", GREY)
+    assert found is not None
+    assert torch.equal(found.pixels, real.pixels[:5000])
+    assert torch.equal(found.given, real.given[:5000])
+
+
 def test_the_stage_writes_a_set_with_manifest_card_and_picture(project: Path) -> None:
     folder = project / "data" / "rendered"
     rendered_to(folder)
