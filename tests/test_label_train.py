@@ -171,22 +171,28 @@ def test_with_0_labels_no_given_label_is_read(project: Path) -> None:
     assert Path("watcher").read_bytes() == watcher
 
 
-@pytest.mark.parametrize(("agree", "fails"), [(0.6, False), (0.4, True)])
-def test_guessers_that_disagree_are_told(
-    agree: float, fails: bool, project: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("taken", "fails"), [(12, False), (18, True)])
+def test_guessers_that_disagree_on_a_class_are_told(
+    taken: int, fails: bool, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = iter([torch.zeros(TRAIN).long(), (torch.arange(TRAIN) >= agree * TRAIN).long()])
+    guesses = torch.arange(TRAIN) % 10  # 30 of each class
+    others = guesses.clone()
+    others[(guesses == 3).nonzero().flatten()[:taken]] = 4
+    answers = iter([guesses, others])
     monkeypatch.setattr(semi_supervised, "fit", lambda *_, **__: None)
     monkeypatch.setattr(supervised, "fit", lambda *_, **__: None)
     monkeypatch.setattr(supervised, "predict", lambda *_: next(answers))
     if not fails:
         ledger = labelled_with(0)
-        assert ledger["agreement"] == pytest.approx(0.6)
-        assert ledger["swapped"] == [{"guessed": 0, "second_opinion": 1, "images": 120}]
+        assert ledger["agreement"] == pytest.approx(288 / 300)
+        # Class 3 has 18 of 30; class 4, which 12 more are taken for, 30 of 42.
+        assert ledger["class_agreement"] == pytest.approx([1, 1, 1, 0.6, 30 / 42, 1, 1, 1, 1, 1])
+        assert ledger["swapped"] == [{"guessed": 3, "second_opinion": 4, "images": 12}]
         return
-    with pytest.raises(
-        PipelineError, match=r"don't carry over to raw.*agree on 40%.*min_agreement \(50%\); set"
-    ):
+    words = (
+        r"don't carry over to raw.*agree on 94% of the real images, but on 40% .* class 3, below .* \(50%\)"
+    )
+    with pytest.raises(PipelineError, match=words):
         labelled_with(0)
     assert not Path("labelled").exists()
 

@@ -39,34 +39,39 @@ class Opinion(NamedTuple):
 
     Attributes:
         agreement: The part of them that it gives the same label.
+        classes: The same for each class: of the images that either gives it, the part that both do.
         swapped: Of the others: what was guessed, what it says, and of how many images, most first.
     """
 
     agreement: float
+    classes: list[float]
     swapped: list[tuple[int, int, int]]
 
     @property
     def told(self) -> dict[str, Any]:
         """What the ledger says of it."""
         swaps = [{"guessed": a, "second_opinion": b, "images": n} for a, b, n in self.swapped]
-        return {"agreement": self.agreement, "swapped": swaps}
+        return {"agreement": self.agreement, "class_agreement": self.classes, "swapped": swaps}
 
     def require(self, least: float, source: Path, real: Path) -> None:
         """Refuses guesses that it does not share.
 
         Args:
-            least: The agreement that is enough, label_train.min_agreement.
+            least: The agreement that is enough for each class, label_train.min_agreement.
             source: Folder of the labelled images of another kind.
             real: Folder of the images whose labels were guessed.
 
         Raises:
             PipelineError: Says so, and what to do.
         """
-        if self.agreement < least:
+        # Taken together, classifiers that can know nothing of the images still agree on many.
+        worst = min(self.classes)
+        if worst < least:
             raise PipelineError(
                 f"labels of {source} don't carry over to {real}: two classifiers that learnt them agree on "
-                f"{self.agreement:.0%} of the real images, below label_train.min_agreement ({least:.0%}); "
-                "set labels to all, or give a source of the same classes"
+                f"{self.agreement:.0%} of the real images, but on {worst:.0%} of those that either takes for "
+                f"class {self.classes.index(worst)}, below label_train.min_agreement ({least:.0%}); set labels "
+                "to all or a number, or give a source of the same classes"
             )
 
 
@@ -123,7 +128,7 @@ def guess(
             title="second opinion",
             checkpoint=checkpoint,
         )
-        opinion = compared(labels, supervised.predict(second, pixels))
+        opinion = compared(labels, supervised.predict(second, pixels), spec.classes)
     return Guesses(labels, network, opinion)
 
 
@@ -136,9 +141,13 @@ def joined(own: Labelled, source: Labelled | None) -> Labelled:
     return first.joined(second)
 
 
-def compared(labels: Tensor, others: Tensor) -> Opinion:
+def compared(labels: Tensor, others: Tensor, classes: int) -> Opinion:
     """How far two classifiers agree, from what each says of the same images, int64 (n,)."""
     pairs = torch.stack([labels, others], dim=1)[labels != others]
     found = zip(*(value.tolist() for value in pairs.unique(dim=0, return_counts=True)), strict=True)
     swapped = sorted(((a, b, count) for (a, b), count in found), key=lambda swap: -swap[2])
-    return Opinion((labels == others).double().mean().item(), swapped[:MOST_SWAPS])
+    either = [((labels == kind) | (others == kind)).sum().item() for kind in range(classes)]
+    both = [((labels == kind) & (others == kind)).sum().item() for kind in range(classes)]
+    of_classes = [n / total if total else 0.0 for n, total in zip(both, either, strict=True)]
+    agreement = (labels == others).double().mean().item()
+    return Opinion(agreement, of_classes, swapped[:MOST_SWAPS])
