@@ -418,7 +418,7 @@ def test_pictures_show_images_their_translations_and_the_way_back() -> None:
 def test_a_run_leaves_pictures_of_translations_where_dvc_plots_shows_them(
     loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_project(tmp_path, loss, relabel=False, garbage=False)
+    write_project(tmp_path, loss, 0, relabel=False, garbage=False)
     monkeypatch.chdir(tmp_path)
     recipe.main(["--output", "recipe.json", "--labels", "labels.json"])
     places = {"--data": "data/raw", "--source": "data/raw", "--extractor": INSTRUMENT}

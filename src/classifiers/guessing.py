@@ -70,8 +70,8 @@ class Opinion(NamedTuple):
             raise PipelineError(
                 f"labels of {source} don't carry over to {real}: two classifiers that learnt them agree on "
                 f"{self.agreement:.0%} of the real images, but on {worst:.0%} of those that either takes for "
-                f"class {self.classes.index(worst)}, below label_train.min_agreement ({least:.0%}); set labels "
-                "to all or a number, or give a source of the same classes"
+                f"class {self.classes.index(worst)}, below label_train.min_agreement ({least:.0%}); set "
+                "labels to all or a number, or give a source of the same classes"
             )
 
 
