@@ -2,10 +2,10 @@
 
 Command: python -m benchmarks.worth
 
-Each budget and draw is up to three experiments: the arms without a generator; all arms; and those with a set
-made to teach. Errors are collected in a long table, docs/worth.csv, curves in docs/worth_curves.csv and
-docs/worth.png. A result of the same code and parameters is not computed again, so that the work can be cut
-off and go on in any order.
+Each budget and draw is up to five experiments: the arms without a generator; those with one; and those with a
+set made to teach, with a tenth of the images, and with ten times as many. Errors are collected in a long
+table, docs/worth.csv, curves in docs/worth_curves.csv and docs/worth.png. A result of the same code and
+parameters is not computed again, so that the work can be cut off and go on in any order.
 """
 
 import argparse
@@ -29,17 +29,35 @@ from src.gan import games
 from src.report import budgets, plots
 
 LABELS = ("0", "10", "20", "50", "100", "1000", "all")
-# For each kind of experiment its target, the file of errors, and what it changes.
-KINDS: dict[str, tuple[str, str, list[str]]] = {
-    "real": ("worth_real", "results/worth_real/errors.json", []),
-    "synthetic": ("worth", "results/worth/errors.json", []),
-    "teaching": (
-        "worth",
-        "results/worth/errors.json",
-        ["generate.latent_scale=1.5", "generate.relabel=true"],  # docs/results.md, "A set to teach from"
-    ),
+
+
+class Kind(NamedTuple):
+    """A kind of experiment: its stage, what it changes, and by which names its arms are kept."""
+
+    stage: str
+    changes: tuple[str, ...]
+    arms: dict[str, str]
+
+    @property
+    def errors(self) -> str:
+        """The file of its errors."""
+        return f"results/{self.stage}/errors.json"
+
+
+def _another_set(name: str, *changes: str) -> Kind:
+    return Kind("worth", changes, {"synthetic": name, "synthetic_tuned": f"{name}_tuned"})
+
+
+_OWN = ("scratch", "semi_supervised", "guessed", "guessed_tuned")
+_SYNTHETIC = ("synthetic", "synthetic_tuned", "both", "both_tuned")
+KINDS = {
+    "real": Kind("worth_real", (), {arm: arm for arm in _OWN}),
+    "synthetic": Kind("worth", (), {arm: arm for arm in _SYNTHETIC}),
+    # docs/results.md, "A set to teach with"
+    "teaching": _another_set("teaching", "generate.latent_scale=1.5", "generate.relabel=true"),
+    "small": _another_set("small", "generate.count=6000"),
+    "large": _another_set("large", "generate.count=600000"),  # ten times the real training images
 }
-TAUGHT = {"synthetic": "teaching", "synthetic_tuned": "teaching_tuned"}  # arms of the last kind; no others
 COLUMNS = ["dataset", "labels", "seed", "arm", "error", "code", "processor", "commit"]
 
 Row = dict[str, str]
@@ -66,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--datasets", nargs="+", default=["mnist", "fashion-mnist"])
     parser.add_argument("--labels", nargs="+", default=LABELS, help="budgets")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=[*KINDS])
-    parser.add_argument("--draws", type=int, help="of each; default: see `draws`")
+    parser.add_argument("--draws", type=int, help="of each at most; default: see `draws`")
     parser.add_argument("--results", type=Path, default=Path("docs/worth.csv"), help="table to add to")
     parser.add_argument("--table-only", action="store_true", help="run nothing, print what there is")
     args = parser.parse_args(argv)
@@ -77,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         wanted = [
             Cell(dataset, labels, seed, kind, code)
             for dataset, labels, kind in product(args.datasets, args.labels, args.kinds)
-            for seed in range(args.draws or draws(labels, kind))
+            for seed in range(min(args.draws or 10**9, draws(labels, kind)))
             if dataset == "mnist" or labels != "0"  # nothing renders the others
         ]
 
@@ -97,6 +115,8 @@ def draws(labels: str, kind: str) -> int:
     """How many draws there are of a budget: more of what is cheap or varies most."""
     if kind == "real":
         return 5 if labels in ("1000", "all") else 10
+    if kind in ("small", "large"):
+        return 3 if labels in ("10", "100") else 0
     return 5 if labels in ("10", "100") else 3
 
 
@@ -106,7 +126,7 @@ def fingerprint(settings: Params) -> str:
     recipe = asdict(games.recipe(settings.recipes[settings.loss], f"recipes.{settings.loss}"))
     rest = replace(settings, dataset="", seed=0, labels="all", bases={}, recipes={settings.loss: recipe})
     steps = settings.label_train.steps
-    digest = hashlib.sha256(repr((rest, steps, KINDS)).encode())
+    digest = hashlib.sha256(repr((rest, steps, KINDS["teaching"].changes)).encode())
     for path in sorted({dep for name in before("worth", stages) for dep in stages[name]["deps"]}):
         if path.startswith(("src/", "stages/")):
             digest.update(Path(path).read_bytes())
@@ -138,21 +158,23 @@ def inside(path: str, folder: str) -> bool:
 
 def overrides(settings: Params, cell: Cell) -> list[str]:
     """The arguments of `dvc exp run` for a cell."""
-    target, _, changed = KINDS[cell.kind]
+    kind = KINDS[cell.kind]
     values = [f"dataset={cell.dataset}", f"labels={cell.labels}", f"seed={cell.seed}"]
     # As many steps as the learner without synthetic images has: equal work.
-    values += [f"worth.steps={settings.label_train.steps}", "verdict.allow_failed=true", *changed]
-    return [argument for value in values for argument in ("--set-param", value)] + [target]
+    values += [f"worth.steps={settings.label_train.steps}", "verdict.allow_failed=true", *kind.changes]
+    return [argument for value in values for argument in ("--set-param", value)] + [kind.stage]
 
 
 def known(rows: Iterable[Row], wanted: Iterable[Cell]) -> set[str]:
     """Names of the cells whose errors are in the table."""
     there = {(row["dataset"], row["labels"], int(row["seed"]), row["arm"], row["code"]) for row in rows}
-    first = {"real": "scratch", "synthetic": "synthetic", "teaching": "teaching"}
     return {
         cell.name
         for cell in wanted
-        if (cell.dataset, cell.labels, cell.seed, first[cell.kind], cell.code) in there
+        if all(
+            (cell.dataset, cell.labels, cell.seed, arm, cell.code) in there
+            for arm in KINDS[cell.kind].arms.values()
+        )
     }
 
 
@@ -169,11 +191,10 @@ def collect(rows: list[Row], wanted: Sequence[Cell], here: dict[str, str]) -> li
     for cell in wanted:
         if cell.name not in done or cell.name in there:
             continue
-        errors = json.loads(dvc.api.read(KINDS[cell.kind][1], rev=done[cell.name]["rev"]))
-        if cell.kind == "teaching":
-            errors = {TAUGHT[arm]: error for arm, error in errors.items() if arm in TAUGHT}
+        kind = KINDS[cell.kind]
+        errors = json.loads(dvc.api.read(kind.errors, rev=done[cell.name]["rev"]))
         told = {"dataset": cell.dataset, "labels": cell.labels, "seed": str(cell.seed), "code": cell.code}
-        new += [{"arm": arm, "error": str(error), **told, **here} for arm, error in errors.items()]
+        new += [{"arm": name, "error": str(errors[arm]), **told, **here} for arm, name in kind.arms.items()]
     last = {tuple(row[name] for name in COLUMNS[:4]): row for row in rows + new}
     return list(last.values())
 

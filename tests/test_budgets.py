@@ -88,3 +88,26 @@ def test_the_document_has_a_table_for_each_data_set(tmp_path: Path) -> None:
     files.write_csv(tmp_path / "docs/worth.csv", names, [[row[name] for name in names] for row in CURVE])
     assert "| A: from scratch on the labels |" in measured.worth(tmp_path, "mnist")
     assert measured.worth(tmp_path, "fashion-mnist") == "Not measured yet."
+
+
+@pytest.mark.parametrize(
+    ("both", "words"),
+    [
+        (
+            (0.03, 0.02),
+            "are worth something besides the real ones (a gain of +2.00 (+0.73 to +3.27) points, 2",
+        ),
+        ((0.069, 0.06), "do harm besides the real ones (a gain of -1.95"),
+        (
+            (0.03, 0.06),
+            "do not show that the synthetic images are worth anything besides the real ones (a gain",
+        ),
+    ],
+)
+def test_sentences_say_whether_there_is_a_gain(both: tuple[float, float], words: str) -> None:
+    found = rows("100", "guessed_tuned", 0.051, 0.039) + rows("100", "both_tuned", *both)
+    assert "not measured yet" in budgets.told(found, "100")
+    text = budgets.told(found + rows("100", "synthetic_tuned", 0.0512), "100")
+    assert text.startswith("With 100 labels in all, a classifier errs on 4.50% of the test images if")
+    assert "on 5.12% from the synthetic set" in text
+    assert words in text

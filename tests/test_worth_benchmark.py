@@ -18,7 +18,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 HERE = {"processor": "AVX2, 2 threads", "commit": "abc1234"}
 REAL = {"scratch": 0.5, "semi_supervised": 0.03, "guessed": 0.025, "guessed_tuned": 0.02}
 SYNTHETIC = {"synthetic": 0.04, "synthetic_tuned": 0.035, "both": 0.02, "both_tuned": 0.015}
-CELLS = [Cell("mnist", "10", 3, kind, "c0de") for kind in worth.KINDS]
+CELLS = [Cell("mnist", "10", 3, kind, "c0de") for kind in ("real", "synthetic", "teaching")]
 
 
 @pytest.fixture
@@ -40,6 +40,8 @@ def test_a_cell_becomes_parameters_and_the_stage_that_it_needs() -> None:
         assert set(arguments[:-1:2]) == {"--set-param"}
     assert set(found[2]) - set(found[1]) == {"generate.latent_scale=1.5", "generate.relabel=true"}
     assert len({cell.name for cell in CELLS}) == 3
+    for kind in ("small", "large"):
+        assert worth.overrides(PARAMS, CELLS[0]._replace(kind=kind))[-2].startswith("generate.count=6000")
 
 
 def test_all_stages_of_a_result_are_told_and_no_others() -> None:
@@ -119,3 +121,4 @@ def test_only_what_is_missing_is_queued(monkeypatch: pytest.MonkeyPatch) -> None
 def test_cheap_arms_have_more_draws() -> None:
     assert [worth.draws(labels, "real") for labels in worth.LABELS] == [10, 10, 10, 10, 10, 5, 5]
     assert [worth.draws(labels, "synthetic") for labels in worth.LABELS] == [3, 5, 3, 3, 5, 3, 3]
+    assert [worth.draws(labels, "large") for labels in worth.LABELS] == [0, 3, 0, 0, 3, 0, 0]

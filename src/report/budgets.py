@@ -19,6 +19,8 @@ ARMS = {
     "synthetic_tuned": "D: the same, fine-tuned",
     "both_tuned": "E: on both, fine-tuned",
     "teaching_tuned": "F: D with a set made to teach",
+    "small_tuned": "D with 6,000 images",
+    "large_tuned": "D with 600,000 images",
 }
 # What is subtracted from which: above 0, the synthetic images were worth something.
 PAIRS = {
@@ -122,6 +124,29 @@ def table_of_differences(rows: Sequence[Row]) -> str:
     lines.append(["labels that B needs for E's error", *needed])
     note = "Percentage points of error that the second arm is better, with 95% intervals over draws"
     return table(["labels in all", *map(_labels, columns)], lines, f"{note}; {where(rows)}")
+
+
+def told(rows: Sequence[Row], labels: str) -> str:
+    """What the arms with one budget say, in sentences; nothing where some are missing."""
+    arms = [errors(rows, labels, arm) for arm in ("guessed_tuned", "synthetic_tuned", "both_tuned")]
+    found = difference(rows, labels, ("guessed_tuned", "both_tuned"))
+    if not all(arms) or found is None:
+        return f"On a budget of {_labels(labels)} labels: not measured yet."
+    guessed, synthetic, both = (f"{100 * mean(values.values()):.2f}%" for values in arms)
+    besides = "besides the real ones"
+    if found.low > 0:
+        sums = f"So the synthetic images are worth something {besides}"
+    elif found.high < 0:
+        sums = f"So the synthetic images do harm {besides}"
+    else:
+        sums = f"So these draws do not show that the synthetic images are worth anything {besides}"
+    interval = f"a gain of {_interval(found)} points, {found.pairs} draw{'s' if found.pairs > 1 else ''}"
+    return (
+        f"With {_labels(labels)} labels in all, a classifier errs on {guessed} of the test images if it learns "
+        f"from real images with guessed labels, on {synthetic} from the synthetic set, and on {both} from both. "
+        f"{sums} ({interval}). What is left is that the set can be given away where the real images can't, and "
+        "that there is any number of images."
+    )
 
 
 def _labels(labels: str) -> str:

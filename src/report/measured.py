@@ -118,11 +118,20 @@ def _spread(rows: Sequence[Row], name: str) -> str:
 
 def worth(root: Path, dataset: str) -> str:
     """What a synthetic set is worth over the budget of labels: errors of all arms, and their differences."""
-    path = root / "docs" / "worth.csv"
-    found = [row for row in files.read_csv(path) if row["dataset"] == dataset] if path.exists() else []
+    found = _budgets(root, dataset)
     if not found:
         return "Not measured yet."
     return f"{budgets.table_of_errors(found)}\n\n{budgets.table_of_differences(found)}"
+
+
+def worth_told(root: Path, labels: str) -> str:
+    """The same for one budget on MNIST, in sentences."""
+    return budgets.told(_budgets(root, "mnist"), labels)
+
+
+def _budgets(root: Path, dataset: str) -> list[dict[str, str]]:
+    path = root / "docs" / "worth.csv"
+    return [row for row in files.read_csv(path) if row["dataset"] == dataset] if path.exists() else []
 
 
 def experiment(root: Path, name: str) -> str:
@@ -236,6 +245,7 @@ PARTS: Mapping[str, Callable[[Path], str]] = {
     "sensitivity": sensitivity,
     "sample-size": sample_size,
     **{f"compare-{name}": partial(compare, dataset=name) for name in ("mnist", "fashion-mnist")},
+    "worth-100": partial(worth_told, labels="100"),
     **{f"own-length-{name}": partial(own_length, dataset=name) for name in ("mnist", "fashion-mnist")},
     **{f"worth-{name}": partial(worth, dataset=name) for name in ("mnist", "fashion-mnist")},
     **{f"experiment-{name}": partial(experiment, name=name) for name in EXPERIMENTS},
