@@ -142,10 +142,10 @@ def told(rows: Sequence[Row], labels: str) -> str:
         sums = f"So these draws do not show that the synthetic images are worth anything {besides}"
     interval = f"a gain of {_interval(found)} points, {found.pairs} draw{'s' if found.pairs > 1 else ''}"
     return (
-        f"With {_labels(labels)} labels in all, a classifier errs on {guessed} of the test images if it learns "
-        f"from real images with guessed labels, on {synthetic} from the synthetic set, and on {both} from both. "
-        f"{sums} ({interval}). What is left is that the set can be given away where the real images can't, and "
-        "that there is any number of images."
+        f"With {_labels(labels)} labels in all, a classifier errs on {guessed} of the test images if it "
+        f"learns from real images with guessed labels, on {synthetic} from the synthetic set, and on {both} "
+        f"from both. {sums} ({interval}). What is left is that the set can be given away where the real images "
+        "can't, and that there is any number of images."
     )
 
 

@@ -234,7 +234,7 @@ EXPERIMENTS = (
         "fresh",
     ),  # docs/training.md, and all that follow
     *("truncation", "labeller", "rejection", "mistakes", "rate", "profile"),
-    "zero",  # docs/labels.md
+    *("zero", "translated"),  # docs/labels.md
     "threads",  # docs/reproducing.md
     "peers",  # docs/metrics.md
 )
