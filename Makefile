@@ -71,7 +71,8 @@ peers: $(VENV)/.requirements-peers ## the same images through other tools: their
 experiments: $(VENV)/.requirements ## one table of the experiments on this commit, best FID first
 	$(DVC) exp show --only-changed --no-pager --md --sort-by fid --drop '(models|data|stages|src|results)/'\
 '|(Created|State|Executor|.*_(std|score|loss|max|min|floor|real|seen|accuracy))$$'\
-'|error_scratch|error_pretrained_(10|1000|50000)$$'\
+'|error_(scratch|semi_supervised|guessed|synthetic|both)|error_pretrained_(10|1000|50000)$$|gain_(instead|over)'\
+'|metrics/labels.json:(?!total)|setback'\
 '|.*gradient|class|.*validation_fid|fid_(left|infinity)|learning_rate|close_|cas_(reverse|gap)|metrics/gan.json:(precision|recall)'
 
 recover: $(VENV)/.requirements ## after a kill: clean up where that is safe, list what needs a decision (docs/recovery.md)

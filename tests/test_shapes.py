@@ -224,13 +224,15 @@ def test_every_number_is_finite_and_within_what_the_classes_allow(made: Made) ->
     found = {path.stem: files.read_json(path) for path in metrics.glob("*.json")}
     outcome = found.pop("outcome")["outcome"]
     assert found["gan"].get(outcome, 1) == 1  # `still improving` has no flag
-    assert set(found) == {"downstream", "extractor", "gan", "memorisation", "quality"}
+    assert set(found) == {"downstream", "extractor", "gan", "labels", "memorisation", "quality", "worth"}
     for numbers in found.values():
         assert all(type(value) in (int, float) and math.isfinite(value) for value in numbers.values())
     assert 0 <= found["gan"]["classes"] <= spec.classes
     assert 0 <= found["gan"]["class_kl"] <= math.log(spec.classes)
     assert 1 <= found["quality"]["is_real"] <= spec.classes
-    assert found["downstream"]["labels_behind_synthetic"] == 140
+    assert found["downstream"]["labels_behind_synthetic"] == found["worth"]["labels"] == 140
+    assert found["labels"]["budget"] == found["labels"]["total"] == 140 + found["labels"]["verdict"]
+    assert all(0 <= error <= 1 for name, error in found["worth"].items() if name.startswith("error"))
     tables = [made.root / "results/gan/curves.csv", made.root / "results/gan/checks.csv"]
     for path in tables:
         assert all(math.isfinite(value) for row in files.read_numbers(path) for value in row.values())
