@@ -38,7 +38,8 @@ def project(root: Path) -> list[str]:
     shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "stages", root / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     write_set(root / "data", 400, 100)
-    files.write_json(root / "data/manifest.json", {"labels": 300, "source": "given"})
+    known = {"labels": 300, "source": "given", "draw": "all", "drawn": "the first 300", "looked_at": 300}
+    files.write_json(root / "data/manifest.json", known)
     write_params(root / "params.yaml", SHIPPED["loss"])
     extractor = build(ConvClassifier, GREY, seed=0, width=2)
     weights.write(root / "extractor.safetensors", extractor)
