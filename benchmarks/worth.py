@@ -1,6 +1,6 @@
 """What is a synthetic set worth? All arms, for several budgets of labels and several draws, on DVC's queue.
 
-Command: python -m benchmarks.worth
+Command: python -m benchmarks.worth (after `dvc repro` or `dvc pull`: DVC wants what dvc.lock names)
 
 Each budget and draw is up to five experiments: the arms without a generator; those with one; and those with a
 set made to teach, with a tenth of the images, and with ten times as many. Errors are collected in a long
