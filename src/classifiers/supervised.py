@@ -68,8 +68,7 @@ def fit(
             images = pixels[batch]
             inputs = to_unit(change(images, rng) if change else shifted(images, settings.shift, rng))
             loss = cross_entropy(network(inputs), labels[batch])
-            value = loss.item()
-            if not math.isfinite(value):
+            if not math.isfinite(value := loss.item()):
                 raise PipelineError(
                     f"{title}: loss is {value} at step {step}; lower its learning_rate in params.yaml"
                 )
