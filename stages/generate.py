@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         __file__,
         __doc__,
         data="folder of stage label_train",
+        labels="JSON of stage recipe, with the budget",
         recipe="JSON of stage recipe",
         generator="network to draw from",
         labeller="folder of stage train_labeller",
@@ -59,12 +60,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
             for split in idx.SPLITS
         }
+        known, allowed = ledger.read(args.data), files.read_json(args.labels)["labels"]
+        accuracy, validation = labeller.get("validation_accuracy"), settings.validation
+        changed = sum(changed for _, changed in written.values())
         labels = card.labelling(
-            ledger.read(args.data),
+            known,
             chosen["recipe"],
-            validation=settings.validation,
-            accuracy=labeller.get("validation_accuracy"),
-            changed=sum(changed for _, changed in written.values()),
+            allowed=allowed,
+            validation=validation,
+            accuracy=accuracy,
+            changed=changed,
         )
         manifest = card.Manifest(
             dataset=settings.dataset,

@@ -30,16 +30,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Writes the rendered set; where none is asked for, only that."""
     parser = stage.parser(__file__, __doc__, labels="JSON of stage recipe", output="folder to write")
     args = parser.parse_args(argv)
-    settings = params.load(Settings)
-    if files.read_json(args.labels)["rendered"]:
-        render(settings, args.output)
+    settings, allowed = params.load(Settings), files.read_json(args.labels)
+    if allowed["rendered"]:
+        render(settings, args.output, allowed["labels"])
         return
     with files.folder(args.output) as folder:
         files.write_json(folder / "manifest.json", {"counts": {}})
 
 
-def render(settings: Settings, output: Path) -> None:
-    """Renders both splits, block by block, and describes them.
+def render(settings: Settings, output: Path, labels: int) -> None:
+    """Renders both splits, block by block, and describes them; `labels` are those of real images.
 
     Raises:
         PipelineError: The data set has other classes than digits.
@@ -52,10 +52,12 @@ def render(settings: Settings, output: Path) -> None:
     own, names = settings.render.folder, list(fetch.rows()[settings.dataset].names)
     theirs = read_names(Path(own)) if own else rendered.NAMES
     if theirs != names:
+        asked, advice = "labels is 0", "labels to all or to a number"
+        if labels:
+            asked, advice = "label_train.rendered is true", "it to false"
         raise PipelineError(
-            "params.yaml: labels is 0 or label_train.rendered is true, but "
-            f"{own or 'what is rendered'} has the classes {', '.join(theirs)}, and {settings.dataset} "
-            f"{', '.join(names)}; set labels to all or to a number, or render.folder to such a set"
+            f"params.yaml: {asked}, but {own or 'what is rendered'} has the classes {', '.join(theirs)}, and "
+            f"{settings.dataset} {', '.join(names)}; set {advice}, or render.folder to such a set"
         )
     sizes = {"train": settings.render.count, "test": settings.render.test_count}
     with files.folder(output) as folder:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import GREY
 
+from src.core.errors import PipelineError
 from src.datasets import card
 from src.datasets.spec import ImageSpec, read_names, read_spec
 
@@ -34,8 +35,11 @@ def labelling(
     accuracy: float | None = None,
     changed: int = 0,
     known: dict[str, object] = GIVEN,
+    allowed: int | str = "all",
 ) -> dict[str, object]:
-    return card.labelling(known, recipe, validation=1_000, accuracy=accuracy, changed=changed)
+    return card.labelling(
+        known, recipe, allowed=allowed, validation=1_000, accuracy=accuracy, changed=changed
+    )
 
 
 def source(labels: dict[str, object]) -> dict[str, object]:
@@ -137,6 +141,17 @@ def test_the_manifest_counts_the_labels_that_a_labeller_changed() -> None:
         "labeller_validation_accuracy": 0.5,
         "changed": 1234,
     }
+
+
+@pytest.mark.parametrize(("allowed", "fails"), [(3, False), (2, True), (0, True), ("all", False)])
+def test_more_labels_than_params_yaml_allows_end_the_run(allowed: int | str, fails: bool) -> None:
+    known = {"labels": 3, "source": "guessed", "draw": "random", "drawn": [5, 9, 7], "looked_at": 3}
+    if not fails:
+        assert labelling(TOLD, known=known, allowed=allowed)["real_labels_seen"] == 3
+        return
+    words = rf"^3 labels of real images were read, and labels in params.yaml is {allowed}; run"
+    with pytest.raises(PipelineError, match=words):
+        labelling(TOLD, known=known, allowed=allowed)
 
 
 def test_labels_that_no_labeller_gave_are_not_called_changed() -> None:

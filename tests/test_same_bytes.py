@@ -116,6 +116,7 @@ def make(name: str) -> dict[str, str]:
         [
             *("--data", "data", "--recipe", chosen, "--generator", generator, "--labeller", labeller),
             *("--outcome", outcome, "--output", f"{made}/synthetic", *SOURCE),
+            *("--labels", f"{made}/labels.json"),
         ]
     )
     return hashes(made)

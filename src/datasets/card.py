@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from src.core import files
+from src.core.errors import PipelineError
 from src.datasets import ledger
 from src.datasets.spec import ImageSpec, write_spec
 
@@ -129,6 +130,7 @@ def labelling(
     known: Mapping[str, Any],
     recipe: Mapping[str, Any],
     *,
+    allowed: int | str,
     validation: int,
     accuracy: float | None,
     changed: int,
@@ -138,6 +140,7 @@ def labelling(
     Args:
         known: The ledger of the images that the generator was trained on (see `ledger.read`).
         recipe: The row of recipes.
+        allowed: The budget of labels, or `all`.
         validation: How many real images the GAN run was watched by.
         accuracy: The labeller's, on validation images, in [0, 1]; None where the generator's own class is the
             label.
@@ -156,6 +159,11 @@ def labelling(
         conditional=recipe["conditional"],
         relabelled=accuracy is not None,
     )
+    if allowed != "all" and read["total"] > int(allowed):
+        raise PipelineError(
+            f"{read['total']} labels of real images were read, and labels in params.yaml is {allowed}; "
+            "run dvc repro label_train"
+        )
     labels: dict[str, Any] = {"source": source, "real_labels_seen": known["labels"], "read": read}
     labels |= {name: known[name] for name in ("draw", "drawn")}
     if known["source"] != ledger.GIVEN:
