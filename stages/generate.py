@@ -60,21 +60,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
             for split in idx.SPLITS
         }
-        known, allowed = ledger.read(args.data), files.read_json(args.labels)["labels"]
-        accuracy, validation = labeller.get("validation_accuracy"), settings.validation
-        changed = sum(changed for _, changed in written.values())
+        known, recipe = ledger.read(args.data), chosen["recipe"]
+        allowed, validation = files.read_json(args.labels)["labels"], settings.validation
+        accuracy, changed = labeller.get("validation_accuracy"), sum(count for _, count in written.values())
         labels = card.labelling(
-            known,
-            chosen["recipe"],
-            allowed=allowed,
-            validation=validation,
-            accuracy=accuracy,
-            changed=changed,
+            known, recipe, allowed=allowed, validation=validation, accuracy=accuracy, changed=changed
         )
         manifest = card.Manifest(
             dataset=settings.dataset,
             loss=chosen["name"],
-            recipe=chosen["recipe"],
+            recipe=recipe,
             environment=environment(device),
             seed=seed,
             real_images_seen=len(train),
