@@ -347,6 +347,11 @@ def test_a_set_of_other_classes_than_digits_is_refused(project: Path) -> None:
     words = r"what is rendered has the classes 0, 1, .* 9, and fashion-mnist T-shirt"
     with pytest.raises(PipelineError, match=rf"^params.yaml: labels is 0, but {words}"):
         rendered_to(Path("data/rendered"))
+    # Where some labels may be read, another setting asked for digits.
+    files.write_json(Path("labels.json"), {"labels": 100, "rendered": True})
+    words = rf"^params.yaml: label_train.rendered is true, but {words}.*; set it to false, or"
+    with pytest.raises(PipelineError, match=words):
+        rendered_to(Path("data/rendered"))
     assert not Path("data").exists()
 
 

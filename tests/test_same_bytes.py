@@ -40,6 +40,7 @@ def project(root: Path) -> list[str]:
     write_set(root / "data", 400, 100)
     known = {"labels": 300, "source": "given", "draw": "all", "drawn": "the first 300", "looked_at": 300}
     files.write_json(root / "data/manifest.json", known)
+    files.write_json(root / "allowed.json", {"labels": "all"})
     write_params(root / "params.yaml", SHIPPED["loss"])
     extractor = build(ConvClassifier, GREY, seed=0, width=2)
     weights.write(root / "extractor.safetensors", extractor)
@@ -116,7 +117,7 @@ def make(name: str) -> dict[str, str]:
         [
             *("--data", "data", "--recipe", chosen, "--generator", generator, "--labeller", labeller),
             *("--outcome", outcome, "--output", f"{made}/synthetic", *SOURCE),
-            *("--labels", f"{made}/labels.json"),
+            *("--labels", "allowed.json"),  # the set in data has all labels, for cyclegan, too
         ]
     )
     return hashes(made)
