@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks import classifier
 from benchmarks.classifier import Clock, Job, Pictures
-from src.classifiers import augmentation, supervised
+from src.classifiers import augmentation
 from src.core import params
 from src.core.settings import Params
 from src.datasets.labelled import Labelled, to_bytes, to_unit
@@ -109,7 +109,9 @@ def test_the_usual_weak_change_is_one_of_our_moves(images: Labelled) -> None:
     still = classifier.weak(0, GREY)(picture(one[0]))
     assert torch.equal(to_bytes(still), one[0])
     torch.testing.assert_close(still, to_unit(one)[0])
-    ours = supervised.shifted(one.expand(200, *GREY.shape), 1, torch.Generator().manual_seed(0))
+    change = augmentation.shift(1)
+    drawn = change.draw(200, torch.Generator().manual_seed(0))
+    ours = change.make(one.expand(200, *GREY.shape), drawn)
     moved = to_bytes(classifier.weak(1, GREY)(picture(one[0])))
     assert any(torch.equal(moved, other) for other in ours)
 

@@ -109,8 +109,8 @@ def test_a_loss_is_two_functions_and_a_row(monkeypatch: pytest.MonkeyPatch) -> N
 # A penalty: a function
 
 
-def drift(discriminator: Discriminator, *, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
-    return discriminator(real).square().mean() + torch.rand(1, generator=rng).squeeze()
+def drift(discriminator: Discriminator, *, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
+    return discriminator(real).square().mean() + mix.mean()
 
 
 def test_a_penalty_is_a_function_and_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,10 +215,12 @@ class Committee:
             torch.randn(len(batch), self._recipe.latent, generator=self._noise.rng), labels
         )
         shown = {"real": to_unit(self._data.pixels[batch]), "fake": fake.detach(), "labels": labels}
-        when = {"step": step, "steps": steps, "rng": self._mix.rng}
+        weight = rule.weight_at(step, steps)
+        mix = torch.rand(len(batch), 1, 1, 1, generator=self._mix.rng)
         values, told = {}, []
         for i, critic in enumerate(self._critics):
-            found = criticise(critic, rule, **shown, **when)
+            found = criticise(critic.network, rule, **shown, weight=weight, mix=mix)
+            critic.step(found.total)
             values[f"d{i}_loss"] = found.loss.detach()
             scored = {"real_scores": found.real, "fake": fake, "labels": labels}
             told.append(persuade(critic.network, rule.loss, **scored))

@@ -13,6 +13,7 @@ from src.gan.recipe import Recipe
 SLOPE = torch.tensor([[3.0, 0.0], [0.0, 4.0]])
 REAL = torch.tensor([1.0, 2.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
 FAKE = torch.tensor([0.0, -3.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+HALF = torch.full((2, 1, 1, 1), 0.5)
 
 
 def linear(images: Tensor) -> Tensor:
@@ -27,7 +28,8 @@ def bowl(images: Tensor) -> Tensor:
 def value(name: str, discriminator: object) -> float:
     penalty = PENALTIES[name]
     assert penalty is not None
-    return penalty(discriminator, real=REAL, fake=FAKE, rng=torch.Generator().manual_seed(0)).item()
+    mix = torch.rand(2, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    return penalty(discriminator, real=REAL, fake=FAKE, mix=mix).item()
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_slopes_are_taken_where_the_penalty_says(name: str, expected: float) -> 
 
 
 def test_the_gradient_penalty_is_taken_between_the_pairs() -> None:
-    # e from its own generator, one for each pair; x = e real + (1 - e) fake has all four pixels alike.
+    # e one for each pair; x = e real + (1 - e) fake has all four pixels alike.
     mix = torch.rand(2, 1, 1, 1, generator=torch.Generator().manual_seed(0)).flatten()
     pixel = mix * torch.tensor([1.0, 2.0]) + (1 - mix) * torch.tensor([0.0, -3.0])
     expected = ((2 * pixel.abs() - 1) ** 2).mean().item()  # ||x|| = sqrt(4 pixel^2)
@@ -85,7 +87,7 @@ def test_a_slope_is_over_all_pixels_of_all_channels(name: str, expected: float) 
         lambda images: 5 * images[:, :, 0, 0].sum(dim=1),
         real=REAL.expand(2, 4, 2, 2),
         fake=FAKE.expand(2, 4, 2, 2),
-        rng=torch.Generator(),
+        mix=HALF,
     )
     assert found.item() == pytest.approx(expected)
 
@@ -94,14 +96,14 @@ def test_a_slope_is_over_all_pixels_of_all_channels(name: str, expected: float) 
 def test_it_pulls_on_the_discriminators_weights(name: str) -> None:
     weight = torch.tensor(2.0, requires_grad=True)
     penalty = PENALTIES[name]
-    penalty(lambda x: weight * x.flatten(1)[:, 0], real=REAL, fake=FAKE, rng=torch.Generator()).backward()
+    penalty(lambda x: weight * x.flatten(1)[:, 0], real=REAL, fake=FAKE, mix=HALF).backward()
     # d/dw of (|w| - 1)^2 = 2 (w - 1); of 1/2 w^2 = w
     assert weight.grad.item() == pytest.approx({"gradient": 2.0, "r1": 2.0, "r2": 2.0, "r1_r2": 4.0}[name])
 
 
 def test_a_constant_discriminator_has_a_finite_gradient_penalty() -> None:
     weight = torch.tensor(0.0, requires_grad=True)
-    found = gradient(lambda x: weight * x.sum(dim=(1, 2, 3)), real=REAL, fake=FAKE, rng=torch.Generator())
+    found = gradient(lambda x: weight * x.sum(dim=(1, 2, 3)), real=REAL, fake=FAKE, mix=HALF)
     found.backward()
     assert found.item() == pytest.approx(1, abs=1e-5)
     assert weight.grad.isfinite()

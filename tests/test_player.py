@@ -73,6 +73,19 @@ def test_players_step_together_down_a_loss_that_they_share() -> None:
     assert pair[1].network.place.tolist() == pytest.approx([0.2, -0.2])
 
 
+def test_weights_are_clipped_after_the_step_and_a_clip_of_zero_clips_nothing() -> None:
+    start = {"x": 0.0, "y": 0.05}
+    free, clipped = started(Point(**start)), started(Point(**start), weight_clip=0.06, ema=0.0)
+    for player in (free, clipped):
+        player.step(sloped(player, 1.0, -2.0))
+    assert free.network.place.tolist() == pytest.approx([-0.1, 0.15])
+    for network in (clipped.network, clipped.average):  # which is of the clipped weights
+        assert network.place.tolist() == pytest.approx([-0.06, 0.06])
+    inside = started(Point(**start), weight_clip=0.12)
+    inside.step(sloped(inside, 1.0, -2.0))
+    assert inside.network.place.tolist() == pytest.approx([-0.1, 0.12])
+
+
 def test_the_gradient_is_the_last_steps_over_all_weights() -> None:
     network = nn.ModuleDict({"a": Point(), "b": Point(), "idle": Point()})
     player = started(network)

@@ -1,6 +1,7 @@
 """Learning from unlabelled images: guesses are aligned by hand-made numbers, and carry labels over."""
 
 import dataclasses
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +154,12 @@ def test_a_run_that_is_cut_off_ends_with_the_same_weights(
     assert resumed.resumed
     assert same(weights(fitted(steps=20, checkpoint=resumed)), weights(whole))
     # and once it has finished, nothing is trained again
-    monkeypatch.setattr(semi_supervised, "strong", None)
+    monkeypatch.setattr(semi_supervised, "STRONG", None)
     assert same(weights(fitted(steps=20, checkpoint=resumed)), weights(whole))
 
 
 def test_a_loss_that_is_not_finite_is_named_with_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = iter([1.0] * 4 + [float("nan")] * 9)
+    calls = chain([1.0] * 4, repeat(float("nan")))
     original = semi_supervised.cross_entropy
     monkeypatch.setattr(
         semi_supervised, "cross_entropy", lambda *args, **options: next(calls) * original(*args, **options)

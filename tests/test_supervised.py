@@ -9,6 +9,7 @@ from conftest import GREY, write_set
 from torch import Tensor, nn
 
 from src.classifiers import supervised
+from src.classifiers.augmentation import Change, shift
 from src.core.checkpoint import Checkpoint
 from src.core.errors import PipelineError
 from src.core.settings import Supervised
@@ -126,8 +127,9 @@ def test_steps_are_those_of_all_epochs_or_a_number(
 def test_a_change_of_batches_takes_the_place_of_the_shift(train: Labelled) -> None:
     seen: list[torch.Tensor] = []
 
-    def blank(images: torch.Tensor, _: torch.Generator) -> torch.Tensor:
+    def blank(images: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         seen.append(images)
+        assert drawn.tolist() == [7] * len(images)
         return torch.zeros(images.shape)
 
     class Watching(torch.nn.Module):
@@ -144,7 +146,13 @@ def test_a_change_of_batches_takes_the_place_of_the_shift(train: Labelled) -> No
     settings = dataclasses.replace(SETTINGS, shift=2)
     checkpoint = Checkpoint(None)
     supervised.fit(
-        Watching(), train.part(0, 32), settings, rng=rng(), title="test", checkpoint=checkpoint, change=blank
+        Watching(),
+        train.part(0, 32),
+        settings,
+        rng=rng(),
+        title="test",
+        checkpoint=checkpoint,
+        change=Change(lambda count, _: torch.full((count,), 7), blank),
     )
     in_order = train.pixels[:32].flatten(1).long().sum(dim=1).sort().values
     assert seen[0].flatten(1).long().sum(dim=1).sort().values.equal(in_order)  # as they are, not moved
@@ -199,6 +207,11 @@ def test_a_loss_that_is_no_number_is_named_with_title_and_step(train: Labelled) 
 # Shifts
 
 
+def shifted(pixels: Tensor, limit: int, rng: torch.Generator) -> Tensor:
+    change = shift(limit)
+    return change.make(pixels, change.draw(len(pixels), rng))
+
+
 def draw(monkeypatch: pytest.MonkeyPatch, down: list[int], right: list[int], limit: int) -> None:
     """Lets `shifted` draw given moves."""
     drawn = torch.tensor([down, right])
@@ -214,7 +227,7 @@ def test_a_shift_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = torch.tensor([[1, 2, 3], [4, 5, 6], [7, 8, 9]], dtype=torch.uint8)
     # With a limit of 1, a draw of 1 leaves an image where it is, 0 and 2 move it one pixel.
     draw(monkeypatch, down=[1, 2, 1, 0], right=[1, 1, 0, 2], limit=1)
-    moved = supervised.shifted(picture.expand(4, 1, 3, 3), 1, rng())
+    moved = shifted(picture.expand(4, 1, 3, 3), 1, rng())
     assert moved[:, 0].tolist() == [
         [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
         [[4, 5, 6], [7, 8, 9], [0, 0, 0]],
@@ -227,7 +240,7 @@ def test_all_channels_of_an_image_move_alike(monkeypatch: pytest.MonkeyPatch) ->
     # Of another height than width, with the tens digit telling the channel.
     image = torch.tensor([[[1, 2, 3], [4, 5, 6]], [[11, 12, 13], [14, 15, 16]], [[21, 22, 23], [24, 25, 26]]])
     draw(monkeypatch, down=[2, 1], right=[1, 0], limit=1)
-    moved = supervised.shifted(image.byte().expand(2, 3, 2, 3), 1, rng())
+    moved = shifted(image.byte().expand(2, 3, 2, 3), 1, rng())
     assert moved[0].tolist() == [
         [[4, 5, 6], [0, 0, 0]],
         [[14, 15, 16], [0, 0, 0]],
@@ -240,8 +253,8 @@ def test_all_channels_of_an_image_move_alike(monkeypatch: pytest.MonkeyPatch) ->
     ]
     monkeypatch.undo()
     grey = torch.randint(0, 256, (50, 1, 9, 12), dtype=torch.uint8)
-    moved = supervised.shifted(torch.cat([grey, 255 - grey, grey], dim=1), 2, rng())
-    assert torch.equal(moved[:, :1], supervised.shifted(grey, 2, rng()))
+    moved = shifted(torch.cat([grey, 255 - grey, grey], dim=1), 2, rng())
+    assert torch.equal(moved[:, :1], shifted(grey, 2, rng()))
     assert torch.equal(moved[:, 0], moved[:, 2])
     inside = moved[:, :, 2:-2, 2:-2].int()
     assert (inside[:, 0] + inside[:, 1] == 255).all()
@@ -250,7 +263,7 @@ def test_all_channels_of_an_image_move_alike(monkeypatch: pytest.MonkeyPatch) ->
 def test_moves_reach_the_limit_each_way_and_not_beyond() -> None:
     dot = torch.zeros(2000, 1, 9, 9, dtype=torch.uint8)
     dot[:, 0, 4, 4] = 200
-    moved = supervised.shifted(dot, 2, rng())
+    moved = shifted(dot, 2, rng())
     assert moved.dtype == torch.uint8
     assert moved.shape == dot.shape
     places = moved.squeeze(1).nonzero()
@@ -268,7 +281,7 @@ def test_moves_reach_the_limit_each_way_and_not_beyond() -> None:
 
 def test_what_leaves_the_picture_is_gone_and_black_comes_in() -> None:
     white = torch.full((500, 1, 6, 6), 255, dtype=torch.uint8)
-    moved = supervised.shifted(white, 3, rng())
+    moved = shifted(white, 3, rng())
     assert set(moved.unique().tolist()) == {0, 255}
     remaining = (moved == 255).sum(dim=(1, 2, 3))
     assert remaining.min() == 9
@@ -279,7 +292,7 @@ def test_what_leaves_the_picture_is_gone_and_black_comes_in() -> None:
 def test_no_shift_is_no_change_and_draws_nothing() -> None:
     pictures = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
     generator = rng()
-    assert torch.equal(supervised.shifted(pictures, 0, generator), pictures)
+    assert torch.equal(shifted(pictures, 0, generator), pictures)
     assert torch.equal(generator.get_state(), rng().get_state())
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from src.classifiers import arms, supervised
 from src.classifiers.arms import Arms
-from src.classifiers.augmentation import strong
+from src.classifiers.augmentation import STRONG, shift
 from src.core.checkpoint import Checkpoint
 from src.core.settings import Supervised, Worth
 from src.datasets.labelled import Labelled
@@ -62,7 +62,7 @@ def test_all_arms_start_from_the_same_weights_and_take_as_many_steps(fits: list[
     assert [len(fit["data"]) for fit in fits] == [10, 60, 10]
     assert [fit["settings"].learning_rate for fit in fits] == [0.01, 0.01, 0.001]
     assert {fit["settings"].batch_size for fit in fits} == {20}
-    assert {fit["change"] for fit in fits} == {strong}
+    assert {fit["change"] for fit in fits} == {STRONG}
     assert len({fit["rng"].initial_seed() for fit in fits}) == len({fit["title"] for fit in fits}) == 3
 
 
@@ -99,7 +99,7 @@ def test_real_and_synthetic_images_are_mixed_in_the_stated_proportion(share: flo
 
 def test_an_arm_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     # One row of light tells the class; nothing moves it.
-    monkeypatch.setattr(arms, "strong", lambda pixels, rng: pixels.float())
+    monkeypatch.setattr(arms, "STRONG", shift(0))
     pixels = torch.zeros(200, 1, 28, 28, dtype=torch.uint8)
     labels = torch.arange(200) % 10
     for index, label in enumerate(labels.tolist()):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from src.classifiers import supervised
-from src.classifiers.augmentation import strong
+from src.classifiers.augmentation import STRONG
 from src.core.checkpoint import Checkpoint
 from src.core.seeding import generator_for, stream_seed
 from src.core.settings import Supervised, Worth
@@ -91,5 +91,5 @@ class Arms(NamedTuple):
             title=title.replace("_", ", "),
             checkpoint=self.checkpoint,
             steps=steps,
-            change=strong,
+            change=STRONG,
         )

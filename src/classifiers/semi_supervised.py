@@ -6,22 +6,22 @@ cover all classes evenly (distribution alignment, Berthelot et al. 2020, section
 run: at first it keeps classes from being forgotten, but they need not be equally frequent.
 """
 
-import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from src.classifiers.augmentation import strong
-from src.classifiers.supervised import shifted
+from src.classifiers.augmentation import STRONG, shift
+from src.classifiers.supervised import Losses
 from src.core.checkpoint import Checkpoint, Part
-from src.core.errors import PipelineError
+from src.core.replay import Piece, Replay
 from src.core.settings import SemiSupervised
 from src.datasets.batches import Shuffled
 from src.datasets.labelled import Labelled, to_unit
+from src.networks.average import MovingAverage
 from src.networks.network import Network
 
 
@@ -38,15 +38,15 @@ class Alignment:
     def __init__(self, classes: int, device: torch.device) -> None:
         self.mean = torch.full((classes,), 1 / classes, device=device)
 
-    def __call__(self, guesses: Tensor, strength: float) -> Tensor:
+    def __call__(self, guesses: Tensor, strength: Tensor) -> Tensor:
         """Takes in probabilities and returns them aligned: each row adds up to 1 again.
 
         Args:
             guesses: Of images, (n, classes).
-            strength: 1: so that all classes are guessed equally often; 0: not at all.
+            strength: A scalar. 1: so that all classes are guessed equally often; 0: not at all.
         """
         # p' = p / mean(p)^strength, normalised
-        self.mean = self.DECAY * self.mean + (1 - self.DECAY) * guesses.mean(dim=0)
+        self.mean.copy_(self.DECAY * self.mean + (1 - self.DECAY) * guesses.mean(dim=0))
         aligned = guesses / self.mean**strength
         return aligned / aligned.sum(dim=1, keepdim=True)
 
@@ -56,7 +56,7 @@ class Alignment:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from where `state_dict` was taken."""
-        self.mean = state["mean"].to(self.mean.device)
+        self.mean.copy_(state["mean"])
 
 
 def fit(
@@ -89,18 +89,15 @@ def fit(
         return
     learner = _Learner(network, source, target, settings, rng)
     checkpoint.track(title, **learner.parts)
-    done = learner.schedule.last_epoch
+    done, losses = learner.schedule.last_epoch, Losses(title, settings.steps)
     with tqdm(total=settings.steps, initial=done, desc=title, unit="step", mininterval=1) as bar:
         for step in range(done + 1, settings.steps + 1):
             checkpoint.pause()
-            loss, sure = learner.step()
-            if not math.isfinite(loss):
-                raise PipelineError(
-                    f"{title}: loss is {loss} at step {step}; lower its learning_rate in params.yaml"
-                )
+            told = learner.step()
             bar.update()
-            bar.set_postfix({"loss": f"{loss:.3f}", "sure": f"{sure:.0%}"}, refresh=False)
-    network.load_state_dict(learner.average.module.state_dict())
+            if (loss := losses.add(step, told["loss"])) is not None:
+                bar.set_postfix({"loss": f"{loss:.3f}", "sure": f"{told['sure'].item():.0%}"}, refresh=False)
+    network.load_state_dict(learner.average.network.state_dict())
     network.eval()
     checkpoint.finish(title, network)
 
@@ -117,16 +114,17 @@ class _Learner:
         rng: torch.Generator,
     ) -> None:
         self._network, self._source, self._target = network, source, target
-        self._settings, self._rng = settings, rng
-        rate, average = settings.learning_rate, get_ema_multi_avg_fn(settings.ema)
+        self._settings, self._rng, self._shift = settings, rng, shift(settings.shift)
+        self._replay = Replay(self._gradients, target.device)
+        rate = settings.learning_rate
         self._optimizer = torch.optim.AdamW(network.parameters(), lr=rate, fused=True)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self._optimizer, rate, total_steps=settings.steps)
-        self.average = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+        self.average = MovingAverage(network)
         self._alignment = Alignment(network.spec.classes, target.device)
         self._told = Shuffled(len(source), settings.batch_size, rng)
         self._untold = Shuffled(len(target), settings.unlabelled, rng)
         network.train()
-        self.average.eval()
+        self.average.network.eval()
         self.parts: dict[str, Part] = {
             "network": network,
             "optimizer": self._optimizer,
@@ -137,24 +135,44 @@ class _Learner:
             "untold": self._untold,
         }
 
-    def step(self) -> tuple[float, float]:
-        """One step; returns its loss, and the part of the unlabelled images whose guess it learnt."""
-        device, rng = self._target.device, self._rng
-        batch, images = next(self._told).to(device), self._target[next(self._untold).to(device)]
-        with torch.no_grad():
-            seen = self.average(to_unit(shifted(images, self._settings.shift, rng)))
-            left = 1 - self.schedule.last_epoch / self._settings.steps
-            sure, guessed = self._alignment(seen.softmax(dim=1), left).max(dim=1)
-            kept = sure >= self._settings.threshold
-        changed = torch.cat([strong(self._source.pixels[batch], rng), strong(images, rng)])
-        logits = self._network(changed.div_(127.5).sub_(1))
-        of_source, of_target = logits.split([len(batch), len(images)])
-        # The mean is over all of them: guesses weigh the more, the more of them are sure.
-        guesses = (cross_entropy(of_target, guessed, reduction="none") * kept).mean()
-        loss = cross_entropy(of_source, self._source.given[batch]) + guesses
-        self._optimizer.zero_grad()
-        loss.backward()
+    def step(self) -> dict[str, Tensor]:
+        """One step; returns its `loss`, and `sure`, the part of the images whose guess it learnt."""
+        batch, images = next(self._told), next(self._untold)
+        drawn = {
+            "batch": batch,
+            "images": images,
+            "moves": self._shift.draw(len(images), self._rng),
+            "of_source": STRONG.draw(len(batch), self._rng),
+            "of_target": STRONG.draw(len(images), self._rng),
+            "left": torch.tensor(1 - self.schedule.last_epoch / self._settings.steps),
+        }
+        ((_, told),) = self._replay(drawn)
         self._optimizer.step()
         self.schedule.step()
-        self.average.update_parameters(self._network)
-        return loss.item(), kept.float().mean().item()
+        self.average.update(self._settings.ema)
+        return told
+
+    def _gradients(
+        self,
+        *,
+        batch: Tensor,
+        images: Tensor,
+        moves: Tensor,
+        of_source: Tensor,
+        of_target: Tensor,
+        left: Tensor,
+    ) -> Iterator[Piece]:
+        source, target = self._source.pixels[batch], self._target[images]
+        with torch.no_grad():
+            seen = self.average.network(to_unit(self._shift.make(target, moves)))
+            sure, guessed = self._alignment(seen.softmax(dim=1), left).max(dim=1)
+            kept = sure >= self._settings.threshold
+        changed = torch.cat([STRONG.make(source, of_source), STRONG.make(target, of_target)])
+        logits = self._network(changed.div_(127.5).sub_(1))
+        told, untold = logits.split([len(batch), len(images)])
+        # The mean is over all of them: guesses weigh the more, the more of them are sure.
+        guesses = (cross_entropy(untold, guessed, reduction="none") * kept).mean()
+        loss = cross_entropy(told, self._source.given[batch]) + guesses
+        self._optimizer.zero_grad()
+        loss.backward()
+        yield self._network, {"loss": loss.detach(), "sure": kept.float().mean()}

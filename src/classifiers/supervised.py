@@ -1,23 +1,55 @@
 """The one classifier loop: extractor, labeller, pretraining, fine-tuning and training from scratch."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
+from src.classifiers.augmentation import Change, shift
 from src.core.checkpoint import Checkpoint
 from src.core.errors import PipelineError
+from src.core.replay import Piece, Replay
 from src.core.settings import Supervised
 from src.datasets.batches import Shuffled
 from src.datasets.labelled import Labelled, to_unit
 
 INFERENCE_BATCH = 1000
 
-# Takes uint8 images (n, channels, height, width) and a generator, and gives others in [0, 255], of any type.
-Change = Callable[[Tensor, torch.Generator], Tensor]
+
+class Losses:
+    """Reads a loop's losses now and then: each reading waits for the device.
+
+    Args:
+        title: Of the training, for errors.
+        steps: How many losses there will be; after the last one they are read.
+    """
+
+    EVERY = 50
+
+    def __init__(self, title: str, steps: int) -> None:
+        self._title, self._steps = title, steps
+        self._unread: list[Tensor] = []
+
+    def add(self, step: int, loss: Tensor) -> float | None:
+        """Takes in a step's loss, and returns it where it is time to read.
+
+        Raises:
+            PipelineError: A loss since the last reading is NaN or infinite; names the step.
+        """
+        self._unread.append(loss)
+        if step % self.EVERY and step != self._steps:
+            return None
+        values, self._unread = torch.stack(self._unread).tolist(), []
+        for earlier, value in zip(range(len(values) - 1, -1, -1), values, strict=True):
+            if not math.isfinite(value):
+                raise PipelineError(
+                    f"{self._title}: loss is {value} at step {step - earlier}; lower its learning_rate in "
+                    "params.yaml"
+                )
+        return float(values[-1])
 
 
 def fit(
@@ -52,32 +84,32 @@ def fit(
         network.load_state_dict(weights)
         network.eval()
         return
-    pixels, labels = data.pixels, data.given
+    pixels, labels, change = data.pixels, data.given, change or shift(settings.shift)
     steps = steps or steps_of(settings, len(data))
     network.train()
-    fused = pixels.device.type in ("cpu", "cuda")
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, fused=fused)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
     batches = Shuffled(len(data), settings.batch_size, rng)
     checkpoint.track(title, network=network, optimizer=optimizer, schedule=schedule, batches=batches)
-    done = schedule.last_epoch  # torch's word for the steps that it has made
+    done, losses = schedule.last_epoch, Losses(title, steps)
+
+    def gradients(*, batch: Tensor, drawn: Tensor) -> Iterator[Piece]:
+        loss = cross_entropy(network(to_unit(change.make(pixels[batch], drawn))), labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        yield network, {"loss": loss.detach()}
+
+    replay = Replay(gradients, pixels.device)
     with tqdm(total=steps, initial=done, desc=title, unit="step", mininterval=1) as bar:
         for step in range(done + 1, steps + 1):
             checkpoint.pause()
-            batch = next(batches).to(pixels.device)
-            images = pixels[batch]
-            inputs = to_unit(change(images, rng) if change else shifted(images, settings.shift, rng))
-            loss = cross_entropy(network(inputs), labels[batch])
-            if not math.isfinite(value := loss.item()):
-                raise PipelineError(
-                    f"{title}: loss is {value} at step {step}; lower its learning_rate in params.yaml"
-                )
-            optimizer.zero_grad()
-            loss.backward()
+            batch = next(batches)
+            ((_, told),) = replay({"batch": batch, "drawn": change.draw(len(batch), rng)})
             optimizer.step()
             schedule.step()
             bar.update()
-            bar.set_postfix(loss=f"{value:.3f}", refresh=False)
+            if (value := losses.add(step, told["loss"])) is not None:
+                bar.set_postfix(loss=f"{value:.3f}", refresh=False)
     network.eval()
     checkpoint.finish(title, network)
 
@@ -85,24 +117,6 @@ def fit(
 def steps_of(settings: Supervised, images: int) -> int:
     """The number of steps in all epochs of so many images."""
     return math.ceil(settings.epochs * images / settings.batch_size)
-
-
-def shifted(pixels: Tensor, limit: int, rng: torch.Generator) -> Tensor:
-    """Moves each image by its own whole number of pixels in [-limit, limit] each way, filling with 0.
-
-    Args:
-        pixels: uint8 (n, channels, height, width).
-        limit: Largest move; 0 returns the images as they are.
-        rng: Draws the moves.
-    """
-    if limit == 0:
-        return pixels
-    count, _, height, width = pixels.shape
-    down, right = torch.randint(0, 2 * limit + 1, (2, count), generator=rng).to(pixels.device)
-    padded = nn.functional.pad(pixels, (limit, limit, limit, limit))
-    # Every place that an image can be moved to, as a view: whole rows of pixels are copied, not single ones.
-    places = padded.unfold(2, height, 1).unfold(3, width, 1)
-    return places[torch.arange(count, device=pixels.device), :, down, right]
 
 
 @torch.inference_mode()

@@ -120,7 +120,7 @@ class Cyclegan:
         translators = [build(Translator, spec, seed=weights + i, width=recipe.width) for i in (0, 1)]
         critics = [build(PAIRS[recipe.network].discriminator, spec, seed=weights + i, **told) for i in (2, 3)]
         self._g, self._g_back = (recipe.player(n.to(self._device), ema=recipe.ema) for n in translators)
-        self._d, self._d_back = (recipe.player(n.to(self._device), ema=None) for n in critics)
+        self._d, self._d_back = (recipe.critic(n.to(self._device)) for n in critics)
         self._pool, self._pool_back = (
             Pool(recipe.pool, f"gan/{name}", seed, shape=spec.shape, device=self._device)
             for name in ("pool", "pool_back")
@@ -241,17 +241,21 @@ class Cyclegan:
         self, discriminator: Player, pool: Pool, real: Batch, fake: Batch, step: int, steps: int
     ) -> Criticism:
         images, labels = pool.exchange(fake.images.detach(), fake.labels)
-        return criticise(
-            discriminator,
+        weight, mix = self._rule.weight_at(step, steps), None
+        if weight is not None:
+            mix = send(torch.rand(len(images), 1, 1, 1, generator=self._mix.rng), self._device)
+        found = criticise(
+            discriminator.network,
             self._rule,
             real=real.images,
             fake=images,
             labels=real.labels,
             fake_labels=labels,
-            step=step,
-            steps=steps,
-            rng=self._mix.rng,
+            weight=weight,
+            mix=mix,
         )
+        discriminator.step(found.total)
+        return found
 
     def _persuade(self, discriminator: Player, found: Criticism, fake: Batch) -> Tensor:
         return persuade(

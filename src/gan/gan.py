@@ -1,6 +1,6 @@
 """The game of Goodfellow et al. 2014: one generator against one discriminator."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from src.core.checkpoint import Part
-from src.core.seeding import Stream, send, stream_seed
+from src.core.replay import Piece, Replay
+from src.core.seeding import Stream, stream_seed
 from src.core.settings import OneOf, Width
 from src.datasets.batches import Shuffled
 from src.datasets.labelled import Labelled, to_unit
@@ -67,7 +68,9 @@ class Gan:
             pair.discriminator, spec, seed=weights + 1, spectral_norm=recipe.spectral_norm, **shared
         )
         self._g = recipe.player(generator.to(self._device), ema=recipe.ema)
-        self._d = recipe.player(discriminator.to(self._device), ema=None)
+        self._d = recipe.critic(discriminator.to(self._device))
+        self._player_of = {player.network: player for player in (self._d, self._g)}
+        self._replay = Replay(self._gradients, self._device)
         self._noise, self._mix = Stream("gan/noise", seed), Stream("gan/mix", seed)
         self._batches = Shuffled(len(data), recipe.batch_size, Stream("gan/batches", seed).rng)
         self.players: Mapping[str, Player] = {"d": self._d, "g": self._g}
@@ -87,37 +90,55 @@ class Gan:
         Algorithm 1 of the paper draws fresh noise for the generator's step; here it takes that step on the
         images that the discriminator has just seen, which saves a pass.
         """
+        batch, weight = next(self._batches), self._rule.weight_at(step, steps)
+        drawn = {
+            "batch": batch,
+            "latents": torch.randn(len(batch), self._recipe.latent, generator=self._noise.rng),
+        }
+        if weight is not None:
+            drawn["weight"] = torch.tensor(weight)
+            drawn["mix"] = torch.rand(len(batch), 1, 1, 1, generator=self._mix.rng)
+        values: dict[str, Tensor] = {}
         with self._layers_in:
-            return self._play(step, steps)
+            for network, told in self._replay(drawn, generating=step % self.period == 0):
+                self._player_of[network].move()
+                values |= told
+        return values
 
-    def _play(self, step: int, steps: int) -> dict[str, Tensor]:
-        batch = send(next(self._batches), self._device)
+    def _gradients(
+        self,
+        *,
+        batch: Tensor,
+        latents: Tensor,
+        weight: Tensor | None = None,
+        mix: Tensor | None = None,
+        generating: bool,
+    ) -> Iterator[Piece]:
+        """The discriminator's gradients and, with `generating`, the generator's; see `src.core.replay`."""
         labels = self._labels[batch]
-        generating = step % self.period == 0
-        latents = torch.randn(len(batch), self._recipe.latent, generator=self._noise.rng)
         # One pass of the generator serves both: it steps on the images that the discriminator has just seen.
         with torch.set_grad_enabled(generating):
-            generated = self._g.network(send(latents, self._device), labels).float()
+            generated = self._g.network(latents, labels).float()
         found = criticise(
-            self._d,
+            self._d.network,
             self._rule,
             real=to_unit(self._pixels[batch]),
             fake=generated.detach(),
             labels=labels,
-            step=step,
-            steps=steps,
-            rng=self._mix.rng,
+            weight=weight,
+            mix=mix,
         )
+        self._d.descend(found.total)
         values = {
             "d_loss": found.loss.detach(),
             "penalty": found.loss.new_zeros(()) if found.penalty is None else found.penalty.detach(),
             "real_score": found.real.detach().mean(),
             "fake_score": found.fake.detach().mean(),
         }
+        yield self._d.network, values
         if generating:
             loss = persuade(
                 self._d.network, self._rule.loss, real_scores=found.real, fake=generated, labels=labels
             )
-            values["g_loss"] = loss.detach()
-            self._g.step(loss)
-        return values
+            self._g.descend(loss)
+            yield self._g.network, {"g_loss": loss.detach()}

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from src.networks.average import MovingAverage
 
 
 class Player:
@@ -20,6 +21,8 @@ class Player:
         decay_from: Part of the run after which the learning rate falls linearly to 0; 1: never.
         steps: Steps of the whole run.
         ema: Decay of the weights' moving average, in steps of this player; None: there is no average.
+        weight_clip: Weights are clipped to [-c, c] after each step (Arjovsky et al. 2017, algorithm 1, line
+            7); 0 leaves them alone.
 
     Attributes:
         network: As given; trained in place.
@@ -36,18 +39,16 @@ class Player:
         decay_from: float,
         steps: int,
         ema: float | None,
+        weight_clip: float = 0,
     ) -> None:
         def factor(step: int) -> float:
             """The learning rate's factor: 1, and over the last part of the run linearly down to 0."""
             left = (steps - step) / steps
             return min(1.0, left / (1 - decay_from)) if decay_from < 1 else 1.0
 
-        self.network = network
-        self._averaged: AveragedModel | None = None
-        if ema is not None:
-            self._averaged = AveragedModel(network, multi_avg_fn=self._average, use_buffers=True)
-            self._ema = ema
-        self.average: nn.Module = network if self._averaged is None else self._averaged.module
+        self.network, self._clip = network, weight_clip
+        self._ema, self._averaged = ema, None if ema is None else MovingAverage(network)
+        self.average: nn.Module = network if self._averaged is None else self._averaged.network
         self._optimizer = torch.optim.Adam(network.parameters(), learning_rate, betas, fused=True)
         self._schedule = LambdaLR(self._optimizer, factor)
         self.rate = learning_rate
@@ -55,6 +56,23 @@ class Player:
     def step(self, loss: Tensor) -> None:
         """One step of the network down a loss, and of its average after it."""
         step_together([self], loss)
+
+    def descend(self, loss: Tensor) -> None:
+        """Leaves the loss's gradient in the network, and nothing of earlier ones."""
+        self._optimizer.zero_grad()
+        loss.backward()
+
+    def move(self) -> None:
+        """Moves the network down the gradient that is in it, and its average after it."""
+        self._optimizer.step()
+        if self._clip:
+            for parameter in self.network.parameters():
+                parameter.data.clamp_(-self._clip, self._clip)
+        if self._averaged is not None:
+            assert self._ema is not None
+            # d starts small: first weights don't linger.
+            count = self._averaged.updates
+            self._averaged.update(min(self._ema, (1 + count) / (10 + count)))
 
     def advance(self) -> None:
         """Moves the learning rate on: once in each step of the run, whether or not this player took one."""
@@ -98,13 +116,6 @@ class Player:
         if self._averaged is not None:
             self._averaged.load_state_dict(state["average"])
 
-    def _average(self, averaged: Any, current: Any, _: Any) -> None:
-        """Average = d average + (1 - d) weights, d starting small: first weights don't linger."""
-        assert self._averaged is not None
-        # torch passes this count as a copy on the network's device, which would have to be waited for.
-        count = int(self._averaged.n_averaged)
-        get_ema_multi_avg_fn(min(self._ema, (1 + count) / (10 + count)))(averaged, current, count)
-
 
 def step_together(players: Sequence[Player], loss: Tensor) -> None:
     """One step of several players' networks down a loss that they share, and of their averages after it."""
@@ -112,6 +123,4 @@ def step_together(players: Sequence[Player], loss: Tensor) -> None:
         player._optimizer.zero_grad()
     loss.backward()
     for player in players:
-        player._optimizer.step()
-        if player._averaged is not None:
-            player._averaged.update_parameters(player.network)
+        player.move()

@@ -49,10 +49,13 @@ class Recipe:
             weight=self.penalty_weight,
             final=self.penalty_final,
             every=self.penalty_every,
-            clip=self.weight_clip,
         )
 
-    def player(self, network: nn.Module, *, ema: float | None) -> Player:
+    def critic(self, network: nn.Module) -> Player:
+        """A discriminator, on the device that it trains on, with what trains it."""
+        return self.player(network, ema=None, weight_clip=self.weight_clip)
+
+    def player(self, network: nn.Module, *, ema: float | None, weight_clip: float = 0) -> Player:
         """A network, on the device that it trains on, with what trains it; `ema` is None for no average."""
         return Player(
             network,
@@ -61,4 +64,5 @@ class Recipe:
             decay_from=self.decay_from,
             steps=self.steps,
             ema=ema,
+            weight_clip=weight_clip,
         )

@@ -1,4 +1,4 @@
-"""The two moves of every adversarial game: a discriminator's step, and what the generator is to minimise."""
+"""What the two sides of every adversarial game minimise: a discriminator, and a generator."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from src.gan.losses import Loss
 from src.gan.penalties import Penalty
-from src.gan.player import Player
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,6 @@ class Rule:
             young generator various, a weak one lets the discriminator see details later.
         every: The penalty is applied every `every` steps, with its weight multiplied by that number (lazy
             regularisation, Karras et al. 2020, section 3.1).
-        clip: Weights are clipped to [-c, c] after the step (Arjovsky et al. 2017, algorithm 1, line 7); 0
-            leaves them alone.
     """
 
     loss: Loss
@@ -32,12 +29,18 @@ class Rule:
     weight: float
     final: float
     every: int
-    clip: float
+
+    def weight_at(self, step: int, steps: int) -> float | None:
+        """The penalty's factor in a step, counted from 1, of so many; None where no penalty is due."""
+        if self.penalty is None or step % self.every:
+            return None
+        return float(self.weight * self.final ** (step / steps) * self.every)
 
 
 class Criticism(NamedTuple):
-    """What a discriminator's step found: its loss, what the penalty added, both halves' raw scores (n,)."""
+    """What a discriminator is to minimise: the loss and what the penalty adds; and the raw scores (n,)."""
 
+    total: Tensor
     loss: Tensor
     penalty: Tensor | None
     real: Tensor
@@ -54,18 +57,17 @@ def layers_in(precision: str, device: torch.device) -> torch.autocast:
 
 
 def criticise(
-    discriminator: Player,
+    discriminator: nn.Module,
     rule: Rule,
     *,
     real: Tensor,
     fake: Tensor,
     labels: Tensor,
     fake_labels: Tensor | None = None,
-    step: int,
-    steps: int,
-    rng: torch.Generator,
+    weight: Tensor | float | None,
+    mix: Tensor | None,
 ) -> Criticism:
-    """One step of a discriminator on as many real as generated images.
+    """The discriminator's half of the loss, on as many real as generated images.
 
     Args:
         discriminator: Maps images and labels to raw scores.
@@ -74,28 +76,23 @@ def criticise(
         fake: Generated ones, without a gradient.
         labels: int64 (n,), of both.
         fake_labels: Of the generated ones, where these have others. A penalty goes by `labels` all the same.
-        step: Which step of the run this is, from 1.
-        steps: How many there will be.
-        rng: Draws what a penalty needs.
+        weight: The penalty's factor, `rule.weight_at`; None: there is no penalty.
+        mix: Numbers in [0, 1], (n, 1, 1, 1), for a penalty that goes by a mixture of both.
     """
-    network = discriminator.network
     # One pass over both halves is faster than two, and the same: no discriminator mixes rows of a batch.
     # Of layers that run in less than float32, the scores are taken on in it.
     both = torch.cat([labels, labels if fake_labels is None else fake_labels])
-    scores = network(torch.cat([real, fake]), both).float()
+    scores = discriminator(torch.cat([real, fake]), both).float()
     real_scores, fake_scores = scores.chunk(2)
     total = loss = rule.loss.discriminator(real=real_scores, fake=fake_scores)
     added = None
-    if rule.penalty is not None and step % rule.every == 0:
-        slope = rule.penalty(lambda images: network(images, labels).float(), real=real, fake=fake, rng=rng)
-        weight = rule.weight * rule.final ** (step / steps)
-        added = weight * rule.every * slope
+    if rule.penalty is not None and weight is not None:
+        slope = rule.penalty(
+            lambda images: discriminator(images, labels).float(), real=real, fake=fake, mix=mix
+        )
+        added = weight * slope
         total = loss + added
-    discriminator.step(total)
-    if rule.clip:
-        for parameter in network.parameters():
-            parameter.data.clamp_(-rule.clip, rule.clip)
-    return Criticism(loss, added, real_scores, fake_scores)
+    return Criticism(total, loss, added, real_scores, fake_scores)
 
 
 def persuade(
