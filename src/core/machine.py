@@ -26,6 +26,8 @@ def set_up(device: str, threads: int, precision: str = "float32") -> torch.devic
     rounding = "tf32" if precision == "tf32" else "ieee"
     torch.backends.cuda.matmul.fp32_precision = rounding
     torch.backends.cudnn.fp32_precision = rounding
+    # Some versions of torch have a value of their own for convolutions, which is tf32.
+    torch.backends.cudnn.conv.fp32_precision = rounding  # type: ignore[attr-defined]
     # cuBLAS reads this once, at its first use: https://pytorch.org/docs/stable/notes/randomness.html
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)

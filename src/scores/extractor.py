@@ -28,7 +28,13 @@ class Extractor(Protocol):
 
 
 class Embedded(NamedTuple):
-    """What the extractor makes of n images: features (n, d) and logits (n, classes), on the CPU."""
+    """What the extractor makes of n images.
+
+    Attributes:
+        features: Shape (n, d), on the device where they were made: distances between all of them are much
+            work.
+        logits: Shape (n, classes), on the CPU.
+    """
 
     features: Tensor
     logits: Tensor
@@ -45,4 +51,4 @@ def embed(extractor: Extractor, pixels: Tensor) -> Embedded:
     logits: Tensor = extractor.head(features)
     if not logits.isfinite().all():  # of features that are not, no logit is
         raise PipelineError("the extractor gives NaN or infinite features; run train_extractor again")
-    return Embedded(features.cpu(), logits.cpu())
+    return Embedded(features, logits.cpu())

@@ -16,8 +16,8 @@ def fid(real: Tensor, generated: Tensor) -> float:
     |mu_r - mu_g|^2 + tr(C_r + C_g - 2 (C_r C_g)^(1/2))  (Heusel et al. 2017, eq. 6)
     """
     metric = FrechetInceptionDistance(feature=Precomputed(real.shape[1]))
-    metric.update(real.double(), real=True)
-    metric.update(generated.double(), real=False)
+    metric.update(real.cpu().double(), real=True)
+    metric.update(generated.cpu().double(), real=False)
     # Of a set against itself rounding can leave -1e-15.
     return max(finite("FID", metric.compute()), 0.0)
 
@@ -39,7 +39,7 @@ def fid_at_infinity(real: Tensor, generated: Tensor, *, seed: int) -> float:
     rng = generator_for("evaluate/fid_at_infinity", seed)
 
     def chosen(features: Tensor, count: int) -> Tensor:
-        return features[torch.randperm(len(features), generator=rng)[:count]]
+        return features.cpu()[torch.randperm(len(features), generator=rng)[:count]]
 
     found = [fid(chosen(real, count), chosen(generated, count)) for count in counts]
     inverse = 1 / torch.tensor(counts, dtype=torch.float64)

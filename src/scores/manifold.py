@@ -47,8 +47,8 @@ def overlap(real: Tensor, generated: Tensor, *, neighbours: int) -> Overlap:
         return torch.cat(near)
 
     real_radii, generated_radii = radii(real), radii(generated)
-    in_real_balls = torch.zeros(len(generated), dtype=torch.int64)
-    recalled, covered = torch.zeros(len(real), dtype=torch.bool), torch.zeros(len(real), dtype=torch.bool)
+    in_real_balls = torch.zeros(len(generated), dtype=torch.int64, device=real.device)
+    recalled, covered = torch.zeros(2, len(real), dtype=torch.bool, device=real.device)
     for start in range(0, len(generated), BATCH):
         part = slice(start, start + BATCH)
         distances = torch.cdist(generated[part], real)  # (part, n): memory grows with n, not with n m

@@ -58,10 +58,10 @@ def diversity(real: Embedded, generated: Embedded) -> float:
 
 def _spread_within(embedded: Embedded) -> dict[int, float]:
     """Total variance of the features in each class of two images or more that the extractor sees."""
-    classes = embedded.logits.argmax(dim=1)
+    classes, features = embedded.logits.argmax(dim=1), embedded.features.cpu()
     found = {}
     for value in classes.unique().tolist():
-        members = embedded.features[classes == value].double()
+        members = features[classes == value].double()
         if len(members) > 1:
             found[value] = members.var(dim=0).sum().item()
     return found
