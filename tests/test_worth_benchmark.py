@@ -121,4 +121,5 @@ def test_only_what_is_missing_is_queued(monkeypatch: pytest.MonkeyPatch) -> None
 def test_cheap_arms_have_more_draws() -> None:
     assert [worth.draws(labels, "real") for labels in worth.LABELS] == [10, 10, 10, 10, 10, 5, 5]
     assert [worth.draws(labels, "synthetic") for labels in worth.LABELS] == [3, 5, 3, 3, 5, 3, 3]
+    assert [worth.draws(labels, "rendered") for labels in worth.LABELS] == [0, 10, 10, 10, 10, 0, 0]
     assert [worth.draws(labels, "large") for labels in worth.LABELS] == [0, 3, 0, 0, 3, 0, 0]

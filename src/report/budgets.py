@@ -15,6 +15,8 @@ ARMS = {
     "scratch": "A: from scratch on the labels",
     "semi_supervised": "B: semi-supervised, no synthetic image",
     "guessed_tuned": "C: on real images with guessed labels, fine-tuned",
+    "rendered": "B with rendered digits besides",
+    "rendered_tuned": "C with their guesses",
     "synthetic": "D: on the synthetic set",
     "synthetic_tuned": "D: the same, fine-tuned",
     "both_tuned": "E: on both, fine-tuned",
@@ -28,6 +30,7 @@ PAIRS = {
     ("guessed_tuned", "both_tuned"): "C − E: besides real ones",
     ("semi_supervised", "both_tuned"): "B − E",
     ("guessed_tuned", "teaching_tuned"): "C − F: made to teach, instead of real ones",
+    ("semi_supervised", "rendered"): "rendered digits, for B",
 }
 CONFIDENCE = 0.95
 ALL = 50_000  # what `all` stands at on an axis
