@@ -3,7 +3,8 @@
 Command: python -m benchmarks.rate
 
 The floor counts the multiplications and additions of the recipe's matrix products and convolutions, forward,
-backward and twice backward, and divides them by the rate at which this machine multiplies large matrices.
+backward and twice backward, and divides them by the rate at which this machine multiplies large matrices, on
+the device and in the precision that params.yaml names.
 """
 
 import argparse
@@ -33,20 +34,27 @@ TIMED = 160
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints both rates of the recipe that `loss` names, in turns, and their ratio."""
+    """Prints both rates of the recipe that `loss` names, in turns, and their ratio, for each batch size."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rate", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="times that both are measured")
+    parser.add_argument("--batches", nargs="+", type=int, help="batch sizes in place of the recipe's")
     parser.add_argument("--profile", action="store_true", help="tell which operations the time goes to, too")
     args = parser.parse_args(argv)
     settings = params.read()
-    operations = operations_per_image(settings, settings.loss)
+    # On a CPU, which does each operation anew: a replayed one would not be counted.
+    operations = operations_per_image(replace(settings, device="cpu", precision="float32"), settings.loss)
     print(f"{settings.loss}: {operations / 1e6:.1f} million operations for each real image")
-    ratios = []
-    for number in range(1, args.rounds + 1):
-        ours, floor = rate(settings, settings.loss), matrix_rate() / operations
-        ratios.append(ours / floor)
-        print(f"round {number}: ours {ours:,.0f} images/s, arithmetic floor {floor:,.0f} images/s")
-    print(f"the loop runs at {sorted(ratios)[len(ratios) // 2]:.2f} of the floor's rate (median)")
+    device = set_up(settings.device, settings.threads, settings.precision)
+    dtype = torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
+    for size in args.batches or [settings.recipes[settings.loss]["batch_size"]]:
+        row = {**settings.recipes[settings.loss], "batch_size": size}
+        sized, ratios = replace(settings, recipes={settings.loss: row}), []
+        for number in range(1, args.rounds + 1):
+            ours, floor = rate(sized, settings.loss), matrix_rate(device, dtype) / operations
+            ratios.append(ours / floor)
+            told = f"ours {ours:,.0f} images/s, arithmetic floor {floor:,.0f} images/s"
+            print(f"batches of {size}, {settings.precision}, round {number}: {told}")
+        print(f"the loop runs at {sorted(ratios)[len(ratios) // 2]:.2f} of the floor's rate (median)")
     if args.profile:
         print("\n".join(shares(settings, settings.loss)))
 
@@ -102,13 +110,16 @@ class Counter(TorchDispatchMode):
         return result
 
 
-def matrix_rate(side: int = 2048, repetitions: int = 8) -> float:
+def matrix_rate(
+    device: torch.device, dtype: torch.dtype = torch.float32, side: int = 2048, repetitions: int = 8
+) -> float:
     """Multiplications and additions a second in products of large square matrices: the fastest of several."""
-    matrix = torch.randn(side, side, generator=torch.Generator().manual_seed(0))
+    side *= 4 if device.type == "cuda" else 1  # a GPU is not filled by less
+    matrix = torch.randn(side, side, generator=torch.Generator().manual_seed(0)).to(device, dtype)
     seconds = []
     for _ in range(repetitions):
         start = time.perf_counter()
-        matrix @ matrix
+        (matrix @ matrix)[0, 0].item()  # waits for a GPU
         seconds.append(time.perf_counter() - start)
     return 2 * side**3 / min(seconds)
 

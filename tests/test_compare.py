@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT, write_set
 
 from benchmarks import compare, epoch, queue, rate
@@ -282,7 +283,26 @@ def test_the_matrix_rate_counts_both_halves_of_a_product_over_the_fastest_of_sev
 ) -> None:
     clock = iter([0.0, 4.0, 10.0, 12.0, 20.0, 23.0])  # products of 4, 2 and 3 seconds
     monkeypatch.setattr(rate.time, "perf_counter", lambda: next(clock))
-    assert rate.matrix_rate(side=10, repetitions=3) == 2 * 10**3 / 2
+    assert rate.matrix_rate(torch.device("cpu"), side=10, repetitions=3) == 2 * 10**3 / 2
+
+
+def test_rates_are_told_for_each_batch_size_beside_the_floor(
+    tiny: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(params, "read", lambda: replace(tiny, loss="tiny", precision="bfloat16"))
+    monkeypatch.setattr(rate, "rate", lambda settings, name: settings.recipes[name]["batch_size"] * 10.0)
+    monkeypatch.setattr(
+        rate, "operations_per_image", lambda settings, name: {"float32": 2e6}[settings.precision]
+    )
+    monkeypatch.setattr(rate, "matrix_rate", lambda device, dtype: {torch.bfloat16: 4e9}[dtype])
+    rate.main(["--rounds", "1", "--batches", "10", "40"])
+    assert capsys.readouterr().out.splitlines() == [
+        "tiny: 2.0 million operations for each real image",
+        "batches of 10, bfloat16, round 1: ours 100 images/s, arithmetic floor 2,000 images/s",
+        "the loop runs at 0.05 of the floor's rate (median)",
+        "batches of 40, bfloat16, round 1: ours 400 images/s, arithmetic floor 2,000 images/s",
+        "the loop runs at 0.20 of the floor's rate (median)",
+    ]
 
 
 def test_a_command_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

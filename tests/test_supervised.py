@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from src.classifiers import supervised
 from src.classifiers.augmentation import Change, shift
+from src.classifiers.supervised import Losses
 from src.core.checkpoint import Checkpoint
 from src.core.errors import PipelineError
 from src.core.settings import Supervised
@@ -378,3 +379,25 @@ def test_the_order_is_random_and_repeatable() -> None:
     assert not torch.equal(order, supervised.balanced_order(labels, rng(2)))
     # Not only the classes' order within each ten, but also which images they are.
     assert set(order[:10].tolist()) != set(supervised.balanced_order(labels, rng(2))[:10].tolist())
+
+
+# Losses
+
+
+def test_losses_are_read_now_and_then_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Losses, "EVERY", 3)
+    losses = Losses("test", steps=5)
+    found = [losses.add(step, torch.tensor(step / 4)) for step in range(1, 6)]
+    assert found == [None, None, 0.75, None, 1.25]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_the_first_loss_that_is_not_finite_is_named_though_it_is_read_later(
+    value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Losses, "EVERY", 4)
+    losses = Losses("test", steps=100)
+    for step in range(5, 8):
+        losses.add(step, torch.tensor(value if step > 5 else 1.0))
+    with pytest.raises(PipelineError, match=rf"test: loss is {value} at step 6; lower its learning_rate"):
+        losses.add(8, torch.tensor(1.0))
