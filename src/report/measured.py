@@ -234,6 +234,7 @@ EXPERIMENTS = (
         "fresh",
     ),  # docs/training.md, and all that follow
     *("truncation", "labeller", "rejection", "mistakes", "rate", "profile"),
+    *("gpu-recorded", "gpu-rate", "gpu-stages", "gpu-batch"),
     *("zero", "translated"),  # docs/labels.md
     "threads",  # docs/reproducing.md
     "peers",  # docs/metrics.md
