@@ -17,7 +17,7 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from benchmarks import queue
-from benchmarks.provenance import provenance
+from benchmarks.provenance import meaning, provenance
 from benchmarks.rate import rate
 from src.core import files, params, stage
 from src.core.machine import set_up
@@ -148,7 +148,7 @@ def fingerprint(settings: Params, recipe: str, images: int) -> str:
     digest = hashlib.sha256(repr((resolved, _changed(settings, recipe, images))).encode())
     code = [*Path("src").rglob("*.py"), *Path("src").rglob("*.yaml"), *Path("stages").glob("*.py")]
     for path in [Path("dvc.yaml"), *sorted(code)]:
-        digest.update(path.read_bytes())
+        digest.update(meaning(path))
     return digest.hexdigest()[:8]
 
 

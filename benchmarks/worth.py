@@ -12,8 +12,7 @@ that the work can be cut off and go on in any order.
 import argparse
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,11 +21,10 @@ import dvc.api
 import yaml
 
 from benchmarks import queue
-from benchmarks.provenance import provenance
+from benchmarks.provenance import meaning, provenance
 from src.core import files, params, stage
 from src.core.machine import set_up
 from src.core.settings import Params
-from src.gan import games
 from src.report import budgets, plots
 
 LABELS = ("0", "10", "20", "50", "100", "1000", "all")
@@ -97,9 +95,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows: list[Row] = files.read_csv(args.results) if args.results.exists() else []
     if not args.table_only:
         settings = params.read()
-        here, code = provenance(set_up(settings.device, settings.threads)), fingerprint(settings)
+        here = provenance(set_up(settings.device, settings.threads))
+        code = {kind: fingerprint(settings, KINDS[kind]) for kind in args.kinds}
         wanted = [
-            Cell(dataset, labels, seed, kind, code)
+            Cell(dataset, labels, seed, kind, code[kind])
             for dataset, labels, kind in product(args.datasets, args.labels, args.kinds)
             for seed in range(min(args.draws or 10**9, draws(labels, kind)))
             if dataset == "mnist" or (labels != "0" and kind != "rendered")  # nothing renders the others
@@ -128,17 +127,25 @@ def draws(labels: str, kind: str) -> int:
     return 5 if labels in ("10", "100") else 3
 
 
-def fingerprint(settings: Params) -> str:
-    """Of all code and parameters that errors come from, but for data set, seed and labels."""
+def fingerprint(settings: Params, kind: Kind) -> str:
+    """Of all code and parameters that a kind's errors come from, but for data set, seed and labels."""
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    recipe = asdict(games.recipe(settings.recipes[settings.loss], f"recipes.{settings.loss}"))
-    rest = replace(settings, dataset="", seed=0, labels="all", bases={}, recipes={settings.loss: recipe})
-    steps = settings.label_train.steps
-    digest = hashlib.sha256(repr((rest, steps, KINDS["teaching"].changes)).encode())
-    for path in sorted({dep for name in before("worth", stages) for dep in stages[name]["deps"]}):
+    needed = [stages[name] for name in before(kind.stage, stages)]
+    keys = {key.replace("${loss}", settings.loss) for one in needed for key in one.get("params", [])}
+    values = {key: _at(settings, key) for key in sorted(keys - {"dataset", "seed", "labels"})}
+    digest = hashlib.sha256(repr((values, settings.label_train.steps, kind.changes)).encode())
+    for path in sorted({dep for one in needed for dep in one["deps"]}):
         if path.startswith(("src/", "stages/")):
-            digest.update(Path(path).read_bytes())
+            digest.update(meaning(Path(path)))
     return digest.hexdigest()[:8]
+
+
+def _at(settings: Params, key: str) -> Any:
+    """The value of params.yaml that a key of dvc.yaml names."""
+    found: Any = settings
+    for part in key.split("."):
+        found = found[part] if isinstance(found, Mapping) else getattr(found, part)
+    return found
 
 
 def before(target: str, stages: dict[str, Any]) -> set[str]:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from benchmarks import queue, worth
+from benchmarks import provenance, queue, worth
 from benchmarks.worth import Cell
 from src.core import files, params
 
@@ -57,21 +57,52 @@ def test_all_stages_of_a_result_are_told_and_no_others() -> None:
 def test_the_fingerprint_is_of_code_and_parameters_that_errors_come_from(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    stages = {"worth": {"deps": ["src/a.py", "data/x/y"], "outs": ["results/worth"]}}
-    stages["first"] = {"deps": ["src/b.py"], "outs": [{"data/x": {"cache": False}}]}
-    stages["other"] = {"deps": ["src/c.py"], "outs": ["data/z"]}
+    params_of_worth = ["seed", "labels", "dataset", "worth", "recipes.${loss}"]
+    stages = {
+        "worth": {"deps": ["src/a.py", "data/x/y"], "outs": ["results/worth"], "params": params_of_worth}
+    }
+    stages["first"] = {"deps": ["src/b.py"], "outs": [{"data/x": {"cache": False}}], "params": ["validation"]}
+    stages["other"] = {"deps": ["src/c.py"], "outs": ["data/z"], "params": ["evaluate"]}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     (tmp_path / "src").mkdir()
     for name in "abc":
-        (tmp_path / f"src/{name}.py").write_text("old")
+        (tmp_path / f"src/{name}.py").write_text("old = 1")
     monkeypatch.chdir(tmp_path)
-    first = worth.fingerprint(PARAMS)
-    (tmp_path / "src/c.py").write_text("new")
-    assert worth.fingerprint(PARAMS) == first
-    assert worth.fingerprint(replace(PARAMS, seed=7, dataset="fashion-mnist", labels=10)) == first
-    assert worth.fingerprint(replace(PARAMS, validation=77)) != first
-    (tmp_path / "src/b.py").write_text("new")
-    assert worth.fingerprint(PARAMS) != first
+
+    def found(kind: str = "synthetic", **changes: Any) -> str:
+        return worth.fingerprint(replace(PARAMS, **changes), worth.KINDS[kind])
+
+    first = found()
+    (tmp_path / "src/c.py").write_text("new = 1")
+    rows = {**PARAMS.recipes, "lsgan": PARAMS.recipes["lsgan"] | {"ema": 0.5}}
+    alike = [{}, {"seed": 7, "dataset": "fashion-mnist", "labels": 10}, {"recipes": rows}]
+    alike += [{"evaluate": replace(PARAMS.evaluate, images=77)}]
+    assert {found(**changes) for changes in alike} == {first}
+    rows = {**PARAMS.recipes, "gan": PARAMS.recipes["gan"] | {"ema": 0.5}}
+    others = [{"validation": 77}, {"recipes": rows}, {"worth": replace(PARAMS.worth, steps=77)}]
+    others += [{"label_train": replace(PARAMS.label_train, steps=77)}]
+    different = {first, found("teaching"), *(found(**changes) for changes in others)}
+    assert len(different) == 6
+    (tmp_path / "src/b.py").write_text("new = 1")
+    assert found() not in different
+
+
+def test_code_means_the_same_whatever_is_said_about_it(tmp_path: Path) -> None:
+    path = tmp_path / "one.py"
+
+    def meant(text: str) -> bytes:
+        path.write_text(text)
+        return provenance.meaning(path)
+
+    plain = meant("def f(x):\n    return x\n")
+    assert meant("def f(x):  # a comment\n\n    return (x)\n") == plain
+    told = [meant(f'"""Module: {n}."""\ndef f(x):\n    """Function: {n}."""\n    return x\n') for n in (1, 2)]
+    assert told[0] == told[1]
+    assert len({plain, meant("def f(x):\n    return x + 1\n"), meant("def g(x):\n    return x\n")}) == 3
+    assert meant("x = 'a'") != meant("x = 'b'")
+    table = tmp_path / "table.yaml"
+    table.write_text("a: 1 # told")
+    assert provenance.meaning(table) == b"a: 1 # told"
 
 
 def test_finished_cells_are_taken_in_once_and_replace_those_of_other_code(finished: dict[str, Any]) -> None:
