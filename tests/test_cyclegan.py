@@ -273,9 +273,7 @@ def test_a_step_reads_nothing_back(changes: dict[str, Any]) -> None:
     with Read() as reading:
         for step in range(1, 6):
             game.play(step, 40)
-    # The averages' own counters apart, which stay on the CPU.
-    assert {number.dtype for number in reading.read} <= {torch.bool, torch.int64}
-    assert len(reading.read) == 2 * (3 * 5 - 1)
+    assert not reading.read
 
 
 def test_layers_run_in_bfloat16_where_that_is_asked_for() -> None:
