@@ -76,6 +76,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=100_000, help="real images, for equal images")
     parser.add_argument("--reference", default="lsgan", help="equal time is what this recipe needs for them")
     parser.add_argument("--results", type=Path, default=Path("docs/compare.csv"), help="table to add to")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="experiments at a time; see threads in params.yaml"
+    )
     parser.add_argument("--table-only", action="store_true", help="run nothing, print what there is")
     args = parser.parse_args(argv)
     settings = params.read()
@@ -112,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             write(args.results, rows)
 
         todo = {one.name: [*overrides(settings, one), *STAGES] for one in wanted.values()}
-        queue.work(todo, {key(row) for row in rows}, take)
+        queue.work(todo, {key(row) for row in rows}, take, args.jobs)
     results = {key(row): row for row in rows}
     if args.table_only:  # of whatever code they come from, which the table's file tells: the last of each
         last = {key(row | {"code": ""}): row for row in rows}

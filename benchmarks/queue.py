@@ -1,4 +1,4 @@
-"""Experiments on DVC's queue: those that are missing are added, and a worker runs them one by one."""
+"""Experiments on DVC's queue: those that are missing are added, and workers run them."""
 
 import json
 import subprocess
@@ -42,20 +42,23 @@ def finished() -> dict[str, dict[str, Any]]:
     return found
 
 
-def work(wanted: Mapping[str, list[str]], known: set[str], collect: Callable[[], None]) -> None:
+def work(
+    wanted: Mapping[str, list[str]], known: set[str], collect: Callable[[], None], jobs: int = 1
+) -> None:
     """Queues what is missing and waits until the queue has worked through it.
 
     Args:
         wanted: The arguments of `dvc exp run` for each experiment, by its name.
         known: Names of those that are not to run again.
         collect: Called now and then, and at the end, to take in what is finished.
+        jobs: How many run at a time.
     """
     there = known | waiting() | set(finished())
     for name, arguments in wanted.items():
         if name not in there:
             dvc("exp", "run", "--queue", "--name", name, *arguments)
     # The worker that it leaves behind holds on to its output: captured, this would wait for the last run.
-    subprocess.run(("dvc", "queue", "start", "--jobs", "1"), stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(("dvc", "queue", "start", "--jobs", str(jobs)), stdout=subprocess.DEVNULL, check=True)
     while True:
         left = set(wanted) & waiting()
         collect()

@@ -90,6 +90,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=[*KINDS])
     parser.add_argument("--draws", type=int, help="of each at most; default: see `draws`")
     parser.add_argument("--results", type=Path, default=Path("docs/worth.csv"), help="table to add to")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="experiments at a time; see threads in params.yaml"
+    )
     parser.add_argument("--table-only", action="store_true", help="run nothing, print what there is")
     args = parser.parse_args(argv)
     rows: list[Row] = files.read_csv(args.results) if args.results.exists() else []
@@ -110,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             write(args.results, rows)
 
         todo = {cell.name: overrides(settings, cell) for cell in wanted}
-        queue.work(todo, known(rows, wanted), take)
+        queue.work(todo, known(rows, wanted), take, args.jobs)
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         own = [row for row in rows if row["dataset"] == dataset]
         print(f"\n{dataset}\n\n{budgets.table_of_errors(own)}\n\n{budgets.table_of_differences(own)}")

@@ -140,12 +140,14 @@ def test_only_what_is_missing_is_queued(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(queue, "dvc", lambda *arguments: asked.append(arguments) or "")
     monkeypatch.setattr(queue, "finished", lambda: {"done": {}})
     monkeypatch.setattr(queue, "waiting", lambda: next(lists))
-    monkeypatch.setattr(queue.subprocess, "run", lambda *_, **__: None)
+    started: list[tuple[str, ...]] = []
+    monkeypatch.setattr(queue.subprocess, "run", lambda command, **_: started.append(command))
     monkeypatch.setattr(queue.time, "sleep", lambda _: None)
     collected: list[int] = []
     wanted = {name: [f"--{name}"] for name in ("waits", "done", "known", "new")}
-    queue.work(wanted, {"known"}, lambda: collected.append(1))
+    queue.work(wanted, {"known"}, lambda: collected.append(1), jobs=3)
     assert asked == [("exp", "run", "--queue", "--name", "new", "--new")]
+    assert started == [("dvc", "queue", "start", "--jobs", "3")]
     assert len(collected) == 2
 
 
