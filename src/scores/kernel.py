@@ -13,7 +13,7 @@ def kid(real: Tensor, generated: Tensor) -> float:
     (Bińkowski et al. 2018, section 4). Without bias means that of two sets of the same kind it is 0 on
     average, below 0 as often as above it, for few images as for many; FID is not.
 
-    torchmetrics averages over random subsets, which adds their chance and takes six times as long; over all
+    torchmetrics averages over random subsets, which adds their chance and takes several times as long; over all
     images at once it would need n^2 numbers in memory. This needs n.
 
     Args:
@@ -24,10 +24,15 @@ def kid(real: Tensor, generated: Tensor) -> float:
 
     def among(points: Tensor) -> float:
         """The mean over pairs of different points: without the diagonal."""
-        diagonal = points.square().sum(dim=1).pow(3).sum().item()
-        return (_kernel_sum(points, points) - diagonal) / (len(points) * (len(points) - 1))
+        total = -points.square().sum(dim=1).pow(3).sum().item()
+        for start in range(0, len(points), BLOCK):
+            part = points[start : start + BLOCK]
+            # Of pairs that lie in different blocks each is met once, and counts for both orders.
+            total += _cubes(part, part) + 2 * _cubes(part, points[start + BLOCK :])
+        return total / (len(points) * (len(points) - 1))
 
-    return among(x) + among(y) - 2 * _kernel_sum(x, y) / (len(x) * len(y))
+    between = sum(_cubes(part, y) for part in x.split(BLOCK))
+    return among(x) + among(y) - 2 * between / (len(x) * len(y))
 
 
 def _augmented(features: Tensor) -> Tensor:
@@ -36,9 +41,7 @@ def _augmented(features: Tensor) -> Tensor:
     return torch.cat([scaled, scaled.new_ones(len(scaled), 1)], dim=1)
 
 
-def _kernel_sum(x: Tensor, y: Tensor) -> float:
-    total = 0.0
-    for part in x.split(BLOCK):
-        products = (part @ y.T).flatten()
-        total += torch.dot(products * products, products).item()
-    return total
+def _cubes(x: Tensor, y: Tensor) -> float:
+    """The kernel's sum over all pairs of a few points and many."""
+    products = (x @ y.T).flatten()
+    return torch.dot(products * products, products).item()
