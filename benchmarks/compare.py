@@ -8,13 +8,17 @@ again, so that a comparison that was cut off continues where it stopped; one of 
 """
 
 import argparse
+import csv
 import hashlib
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
+
+import dvc.api
 
 from benchmarks import queue
 from benchmarks.provenance import meaning, provenance
@@ -38,10 +42,10 @@ AT_OWN_LENGTH = {
     "mnist": ["gan", "minimax", "lsgan", "hinge", "rpgan", "wgan-gp", "wgan"],
     "fashion-mnist": ["gan", "lsgan"],
 }
-# Fewer checks, one point of the label-efficiency curve and two classifiers each are enough to compare.
-# And of the stages, those whose metrics the tables show, with all that these need: not the audit.
-STAGES = ["verdict", "evaluate", "report"]
-SHORT = ["finetune.labels=[100]", "finetune.replicates=2", "pretrain.replicates=2"]
+# Fewer checks and two classifiers each are enough to compare. And of the stages, those whose scores the
+# tables show, with all that these need: neither the audit, nor fine-tuning, nor what labels are worth.
+STAGES = ["verdict", "evaluate", "pretrain", "pretrain_real"]
+SHORT = ["pretrain.replicates=2"]
 FEWER_CHECKS = "watch.checks=8"  # not at a row's own length: how steadily it trains is seen from all of them
 
 BUDGETS = ("images", "time", "own")
@@ -172,17 +176,26 @@ def overrides(settings: Params, one: Experiment) -> list[str]:
     return [argument for value in values for argument in ("--set-param", value)]
 
 
-def found() -> dict[str, dict[str, float]]:
-    """All metrics of each finished experiment on this commit."""
+def found() -> dict[str, dict[str, Any]]:
+    """The metrics of each finished experiment on this commit, with its revision as `rev`."""
     metrics = {}
     for name, revision in queue.finished().items():
-        values: dict[str, Any] = {}
-        # quality.json after gan.json: they share some names
-        for _, file in sorted(((revision.get("data") or {}).get("metrics") or {}).items()):
-            values |= file.get("data") or {}
-        if "cas" in values and "fid" in values:
+        files_of = (revision.get("data") or {}).get("metrics") or {}
+        values: dict[str, Any] = {"rev": revision["rev"]}
+        for path in ("metrics/gan.json", "metrics/quality.json"):  # in this order: they share some names
+            values |= (files_of.get(path) or {}).get("data") or {}
+        if "fid" in values:
             metrics[name] = values
     return metrics
+
+
+def accuracies(rev: str) -> dict[str, float]:
+    """The mean accuracies of classifiers trained on synthetic, and on real images, in an experiment."""
+    means = []
+    for folder in ("pretrain", "pretrain_real"):
+        table = dvc.api.read(f"results/{folder}/accuracy.csv", rev=rev)
+        means.append(mean(float(row["test_accuracy"]) for row in csv.DictReader(io.StringIO(table))))
+    return {"cas": means[0], "cas_real": means[1], "cas_gap": means[1] - means[0]}
 
 
 def collect(
@@ -203,12 +216,13 @@ def collect(
     """
     known, metrics = {key(row) for row in rows}, found()
     new = sorted(one for one in wanted if one.name in metrics and one.name not in known)
+    scores = {one: metrics[one.name] | accuracies(metrics[one.name]["rev"]) for one in new}
     fields = [
         {field: str(value) for field, value in one._asdict().items()}
         | here
         | {"images_a_second": f"{rates[one.recipe]:.0f}"}
         | {"own_length": str(int(one.images == own_length(settings, one.recipe)))}
-        | {name: str(metrics[one.name][name]) for name in METRICS}
+        | {name: str(scores[one][name]) for name in METRICS}
         for one in new
     ]
     last = {key(row | {"code": ""}): row for row in rows + fields}

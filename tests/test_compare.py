@@ -34,6 +34,8 @@ def experiment(name: str, state: str | None, cas: float) -> dict[str, Any]:
     # The last by name counts, whatever the order they come in: gan.json and quality.json share some names.
     early = {"data": {"cas": cas, "recall": 0.1}}
     data = {"metrics": {"metrics/quality.json": {"data": METRICS}, "metrics/gan.json": early}}
+    # Of a stage that did not run DVC shows what the commit has.
+    data["metrics"]["metrics/downstream.json"] = {"data": {"fid_ratio": 77.0}}
     executor = state and {"state": state, "name": "dvc-task"}
     return {"name": name, "executor": executor, "revs": [{"rev": "abc", "name": name, "data": data}]}
 
@@ -78,6 +80,16 @@ def test_only_finished_experiments_count(answers: list[tuple[str, ...]]) -> None
     assert {name: metrics["cas"] for name, metrics in found.items()} == {"done": 0.9, "done-too": 0.8}
     assert found["done"]["fid_ratio"] == 2.0
     assert found["done"]["recall"] == 0.5
+
+
+def test_accuracies_are_means_over_the_classifiers_of_the_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = "images,replicate,test_accuracy\n"
+    tables = {
+        "results/pretrain/accuracy.csv": f"{head}synthetic,0,0.75\nsynthetic,1,0.5\n",
+        "results/pretrain_real/accuracy.csv": f"{head}real,0,0.875\nreal,1,0.625\n",
+    }
+    monkeypatch.setattr(compare.dvc.api, "read", lambda path, rev: {"abc": tables}[rev][path])
+    assert compare.accuracies("abc") == {"cas": 0.625, "cas_real": 0.75, "cas_gap": 0.125}
 
 
 def test_waiting_and_running_experiments_are_told_from_the_rest(answers: list[tuple[str, ...]]) -> None:
@@ -138,7 +150,9 @@ def test_finished_experiments_are_added_to_the_file_once(
     answers: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     wanted = {Experiment("mnist", recipe, 500, 0, "c0de") for recipe in ("gan", "mlp")}
-    monkeypatch.setattr(compare, "found", lambda: {"compare-mnist-gan-500-0-c0de": METRICS | {"cas": 0.25}})
+    metrics = METRICS | {"cas": 0.9, "rev": "abc"}
+    monkeypatch.setattr(compare, "found", lambda: {"compare-mnist-gan-500-0-c0de": metrics})
+    monkeypatch.setattr(compare, "accuracies", lambda rev: {"abc": {"cas": 0.25}}[rev])
     here = {"processor": "AVX2, 2 threads", "commit": "abc1234"}
     rows = compare.collect([], wanted, PARAMS, {"gan": 1234.5, "mlp": 1.0}, here)
     assert compare.collect(rows, wanted, PARAMS, {}, here) == rows
@@ -148,7 +162,7 @@ def test_finished_experiments_are_added_to_the_file_once(
     assert (row["recipe"], row["images"], row["cas"]) == ("gan", "500", "0.25")
     assert (row["images_a_second"], row["own_length"]) == ("1234", "0")
     whole = {Experiment("mnist", "gan", 400_000, 0, "c0de")}
-    monkeypatch.setattr(compare, "found", lambda: {one.name: METRICS | {"cas": 0.5} for one in whole})
+    monkeypatch.setattr(compare, "found", lambda: {one.name: metrics for one in whole})
     (last,) = compare.collect([], whole, PARAMS, {"gan": 1.0}, here)
     assert last["own_length"] == "1"
     assert (row["processor"], row["commit"]) == ("AVX2, 2 threads", "abc1234")
@@ -159,7 +173,9 @@ def test_a_result_of_other_code_is_replaced_in_its_place(monkeypatch: pytest.Mon
     old, new = (Experiment("mnist", "gan", 500, 0, code) for code in ("01d", "c0de"))
     other = old._replace(recipe="mlp")
     here = {"processor": "AVX2, 2 threads", "commit": "abc1234"}
-    results = {one.name: METRICS | {"cas": cas} for one, cas in ((old, 0.25), (other, 0.5), (new, 0.75))}
+    found = ((old, 0.25), (other, 0.5), (new, 0.75))
+    results = {one.name: METRICS | {"rev": str(cas)} for one, cas in found}
+    monkeypatch.setattr(compare, "accuracies", lambda rev: {"cas": float(rev)})
     monkeypatch.setattr(compare, "found", lambda: results)
     rates = {"gan": 1.0, "mlp": 1.0}
     before = compare.collect([], {old, other}, PARAMS, rates, here)

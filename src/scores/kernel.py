@@ -13,8 +13,8 @@ def kid(real: Tensor, generated: Tensor) -> float:
     (Bińkowski et al. 2018, section 4). Without bias means that of two sets of the same kind it is 0 on
     average, below 0 as often as above it, for few images as for many; FID is not.
 
-    torchmetrics averages over random subsets, which adds their chance and takes several times as long; over all
-    images at once it would need n^2 numbers in memory. This needs n.
+    torchmetrics averages over random subsets, which adds their chance and takes several times as long; over
+    all images at once it would need n^2 numbers in memory. This needs n.
 
     Args:
         real: Features of real images, two or more.
