@@ -78,7 +78,7 @@ def test_tables_tell_means_worst_draws_and_how_many_there_were() -> None:
     assert differences[3] == "| C − E: besides real ones | – | +1.00 | – | – |"
     # 0.03 and 0.01: mean 0.02, deviation 0.01414, t(0.975, 1) = 12.706
     assert differences[4] == "| B − E | – | +2.00 (-10.71 to +14.71) | – | – |"
-    assert differences[6] == "| labels that B needs for E's error | – | 26 | – | – |"
+    assert differences[7] == "| labels that B needs for E's error | – | 26 | – | – |"
 
 
 def test_the_document_has_a_table_for_each_data_set(tmp_path: Path) -> None:
@@ -111,3 +111,7 @@ def test_sentences_say_whether_there_is_a_gain(both: tuple[float, float], words:
     assert text.startswith("With 100 labels in all, a classifier errs on 4.50% of the test images if")
     assert "on 5.12% from the synthetic set" in text
     assert words in text
+    assert "guessed the labels" not in text
+    guesser = rows("100", "semi_supervised", both[0] + 0.01, both[1] + 0.03)
+    text = budgets.told(found + rows("100", "synthetic_tuned", 0.0512) + guesser, "100")
+    assert "Over the classifier that guessed the labels, both gain +2.00 (-10.71 to +14.71) points." in text
