@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any, get_args, get_type_hints
 
 import pytest
+import torch
 from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -169,11 +170,19 @@ def test_steps_are_whole_batches_rounded_up(images: int, steps: int) -> None:
 
 def test_the_rule_of_a_recipe_is_what_its_row_says() -> None:
     assert made("wgan-gp").rule == Rule(
-        loss=LOSSES["wgan"], penalty=PENALTIES["gradient"], weight=10.0, final=1.0, every=1, clip=0.0
+        loss=LOSSES["wgan"], penalty=PENALTIES["gradient"], weight=10.0, final=1.0, every=1
     )
-    assert made("wgan").rule == Rule(
-        loss=LOSSES["wgan"], penalty=None, weight=0.0, final=1.0, every=1, clip=0.1
-    )
+    assert made("wgan").rule == Rule(loss=LOSSES["wgan"], penalty=None, weight=0.0, final=1.0, every=1)
+
+
+def test_a_discriminators_weights_are_clipped_as_its_row_says_and_a_generators_are_not() -> None:
+    networks = [torch.nn.Linear(2, 1, bias=False) for _ in range(2)]
+    critic, generator = made("wgan").critic(networks[0]), made("wgan").player(networks[1], ema=None)
+    for network, player in zip(networks, (critic, generator), strict=True):
+        network.weight.data.fill_(3.0)
+        player.step(network.weight.sum())
+    assert networks[0].weight.tolist() == [[pytest.approx(0.1)] * 2]
+    assert networks[1].weight.min() > 2.9
 
 
 def test_names_are_those_of_the_tables() -> None:

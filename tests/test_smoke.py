@@ -71,7 +71,7 @@ LOSSES["own"] = Loss(own_discriminator, own_generator)
 """
 PENALTY = """
 
-def own(discriminator: Discriminator, *, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
+def own(discriminator: Discriminator, *, real: Tensor, fake: Tensor, mix: Tensor | None) -> Tensor:
     return squared_slopes(discriminator, fake).sqrt().mean()
 
 
