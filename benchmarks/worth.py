@@ -10,18 +10,16 @@ that the work can be cut off and go on in any order.
 """
 
 import argparse
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import dvc.api
-import yaml
 
 from benchmarks import queue
-from benchmarks.provenance import meaning, provenance
+from benchmarks.provenance import before, code_of, provenance, stages
 from src.core import files, params, stage
 from src.core.machine import set_up
 from src.core.settings import Params
@@ -132,46 +130,8 @@ def draws(labels: str, kind: str) -> int:
 
 def fingerprint(settings: Params, kind: Kind) -> str:
     """Of all code and parameters that a kind's errors come from, but for data set, seed and labels."""
-    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    needed = [stages[name] for name in before(kind.stage, stages)]
-    keys = {key.replace("${loss}", settings.loss) for one in needed for key in one.get("params", [])}
-    values = {key: _at(settings, key) for key in sorted(keys - {"dataset", "seed", "labels"})}
-    digest = hashlib.sha256(repr((values, settings.label_train.steps, kind.changes)).encode())
-    for path in sorted({dep for one in needed for dep in one["deps"]}):
-        if path.startswith(("src/", "stages/")):
-            digest.update(meaning(Path(path)))
-    return digest.hexdigest()[:8]
-
-
-def _at(settings: Params, key: str) -> Any:
-    """The value of params.yaml that a key of dvc.yaml names."""
-    found: Any = settings
-    for part in key.split("."):
-        found = found[part] if isinstance(found, Mapping) else getattr(found, part)
-    return found
-
-
-def before(target: str, stages: dict[str, Any]) -> set[str]:
-    """A stage of dvc.yaml with all that must run before it."""
-    makers = {
-        path: name
-        for name, one in stages.items()
-        for out in one["outs"]
-        for path in (out if isinstance(out, dict) else [out])
-    }
-    found, open_ends = set(), [target]
-    while open_ends:
-        name = open_ends.pop()
-        if name not in found:
-            found.add(name)
-            deps = stages[name]["deps"]
-            open_ends += [maker for path, maker in makers.items() if any(inside(dep, path) for dep in deps)]
-    return found
-
-
-def inside(path: str, folder: str) -> bool:
-    """Whether a path is an output, or lies in it."""
-    return path == folder or path.startswith(f"{folder}/")
+    needed = before([kind.stage], stages())
+    return code_of(needed, settings, settings.loss, settings.label_train.steps, kind.changes)
 
 
 def overrides(settings: Params, cell: Cell) -> list[str]:

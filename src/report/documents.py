@@ -37,6 +37,7 @@ TOLD = {
     "docs/layout.md": "this page",
     "docs/leak.csv": "planted training images that the audit noticed, by `make sensitivity`",
     "docs/metrics.md": "what each score means, and when it misleads",
+    "docs/parts.csv": "what each part of a set without labels buys, by `make parts`",
     "docs/recovery.md": "what to do when a run was cut off",
     "docs/rendered.png": "rendered digits, from data/rendered",
     "docs/reproducing.md": "what gives the same bytes, what does not; what is pinned, what is not trusted",

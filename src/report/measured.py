@@ -12,7 +12,7 @@ from statistics import mean, stdev
 from src.core import files
 from src.core.errors import PipelineError
 from src.report import budgets
-from src.report.markdown import Row, average, number, seeds, table, where
+from src.report.markdown import Row, average, number, seeds, spread, table, where
 
 EQUAL_IMAGES = 100_000  # what the comparison of recipes shows each in its first half
 # The faults of docs/sensitivity.csv that are shown, with their levels.
@@ -39,6 +39,19 @@ SCORED = {
     "density": "density",
     "coverage": "coverage",
     "labels agree": "label_agreement",
+}
+
+# The parts of docs/parts.csv, as the table names them.
+SETS = {
+    "faces": "rendered digits: type faces only",
+    "fonts": "with Hershey's strokes",
+    "unbent": "with digits as people write them",
+    "rendered": "the same, and strokes bend: as rendered",
+    "unkept": "`cyclegan`, labels not kept",
+    "cyclegan": "`cyclegan`",
+    "told": "`cyclegan`, discriminators told guessed labels",
+    "guessed": "the default GAN on guessed labels",
+    "given": "the default GAN on 50,000 given labels",
 }
 
 
@@ -132,6 +145,29 @@ def worth_told(root: Path, labels: str) -> str:
 def _budgets(root: Path, dataset: str) -> list[dict[str, str]]:
     path = root / "docs" / "worth.csv"
     return [row for row in files.read_csv(path) if row["dataset"] == dataset] if path.exists() else []
+
+
+def parts(rows: Sequence[Row]) -> str:
+    """What each part of a set without labels buys, from the rows of docs/parts.csv."""
+    lines = []
+    for name, told in SETS.items():
+        if not (mine := [row for row in rows if row["part"] == name]):
+            continue
+        accuracies, swaps = [float(row["accuracy"]) for row in mine], Counter[str]()
+        for row in mine:
+            swaps.update({pair: int(n) for pair, n in (one.split(":") for one in row["swaps"].split())})
+        shown = [f"{pair.replace('>', ' as ')} ({n / len(mine):.0f})" for pair, n in swaps.most_common(3)]
+        deviation = stdev(accuracies) if len(mine) > 1 else 0
+        cells = [spread(mean(accuracies), deviation), f"{min(accuracies):.2%}", ", ".join(shown)]
+        lines.append([told, *cells, str(len(mine))])
+    head = ["a classifier learns from", "CAS", "worst seed", "digits taken for another most often", "seeds"]
+    return table(head, lines, f"mean ± standard deviation over seeds; {where(rows)}")
+
+
+def parts_of(root: Path) -> str:
+    """The same, where there are any."""
+    path = root / "docs" / "parts.csv"
+    return parts(files.read_csv(path)) if path.exists() else "Not measured yet."
 
 
 def experiment(root: Path, name: str) -> str:
@@ -246,6 +282,7 @@ PARTS: Mapping[str, Callable[[Path], str]] = {
     "sensitivity": sensitivity,
     "sample-size": sample_size,
     **{f"compare-{name}": partial(compare, dataset=name) for name in ("mnist", "fashion-mnist")},
+    "parts": parts_of,
     "worth-100": partial(worth_told, labels="100"),
     **{f"own-length-{name}": partial(own_length, dataset=name) for name in ("mnist", "fashion-mnist")},
     **{f"worth-{name}": partial(worth, dataset=name) for name in ("mnist", "fashion-mnist")},
