@@ -8,7 +8,7 @@ from typing import Any
 
 from src.core.errors import PipelineError
 
-WAIT = 30  # seconds between looks at the queue
+WAIT = 60  # seconds between looks at the queue: each takes a second or two of a core
 
 
 def dvc(*arguments: str) -> str:
@@ -59,10 +59,13 @@ def work(
             dvc("exp", "run", "--queue", "--name", name, *arguments)
     # The worker that it leaves behind holds on to its output: captured, this would wait for the last run.
     subprocess.run(("dvc", "queue", "start", "--jobs", str(jobs)), stdout=subprocess.DEVNULL, check=True)
+    before = None
     while True:
         left = set(wanted) & waiting()
-        collect()
+        if left != before:  # to ask DVC what is finished takes several seconds of a core
+            collect()
+            print(f"{len(left)} of {len(wanted)} experiments to go", flush=True)
         if not left:
             return
-        print(f"{len(left)} of {len(wanted)} experiments to go", flush=True)
+        before = left
         time.sleep(WAIT)
