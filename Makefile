@@ -9,7 +9,7 @@ DVC := "$(BIN)/dvc"
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repository setup repro test test-quick test-faults lint format docs benchmark compare worth sensitivity peers experiments recover lock \
+.PHONY: help repository setup repro test test-quick test-faults lint format docs benchmark compare worth parts sensitivity peers experiments recover lock \
 	clean
 
 help: ## list the targets
@@ -59,6 +59,9 @@ compare: $(VENV)/.requirements ## compare recipes on DVC's queue for equal image
 
 worth: $(VENV)/.requirements ## what a synthetic set is worth over the budget of labels, on DVC's queue: about a day; resumable
 	$(PY) -m benchmarks.worth
+
+parts: $(VENV)/.requirements ## what each part of a set without labels buys: rendering, translating, guessing; hours; resumable
+	$(PY) -m benchmarks.parts
 
 sensitivity: $(VENV)/.requirements ## spoil real images step by step, plant training images: what each score makes of it
 	$(PY) -m benchmarks.sensitivity

@@ -9,7 +9,6 @@ again, so that a comparison that was cut off continues where it stopped; one of 
 
 import argparse
 import csv
-import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple
 import dvc.api
 
 from benchmarks import queue
-from benchmarks.provenance import meaning, provenance
+from benchmarks.provenance import before, code_of, provenance, stages
 from benchmarks.rate import rate
 from src.core import files, params, stage
 from src.core.machine import set_up
@@ -151,12 +150,9 @@ def rows_of(dataset: str, kind: str, named: list[str] | None, recipes: list[str]
 def fingerprint(settings: Params, recipe: str, images: int) -> str:
     """Of all code and parameters that an experiment's numbers come from, but for data set and seed."""
     own = replace(games.recipe(settings.recipes[recipe], f"recipes.{recipe}"), images=images)
-    resolved = replace(settings, dataset="", seed=0, loss="", bases={}, recipes={recipe: asdict(own)})
-    digest = hashlib.sha256(repr((resolved, _changed(settings, recipe, images))).encode())
-    code = [*Path("src").rglob("*.py"), *Path("src").rglob("*.yaml"), *Path("stages").glob("*.py")]
-    for path in [Path("dvc.yaml"), *sorted(code)]:
-        digest.update(meaning(path))
-    return digest.hexdigest()[:8]
+    resolved = replace(settings, recipes={recipe: asdict(own)})
+    changed = _changed(settings, recipe, images)
+    return code_of(before(STAGES, stages()), resolved, recipe, settings.labels, changed)
 
 
 def own_length(settings: Params, recipe: str) -> int:

@@ -137,8 +137,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"{cell.part}, seed {cell.seed}: {found.accuracy:.2%}", flush=True)
             take([found.row(cell, here)])
     run = [cell for cell in wanted if cell.part in PIPELINES]
-    todo = {cell.name: overrides(cell) for cell in run}
-    queue.work(todo, known(rows), lambda: take(finished(run, known(rows), here)), args.jobs)
+    if run:
+        todo = {cell.name: overrides(cell) for cell in run}
+        queue.work(todo, known(rows), lambda: take(finished(run, known(rows), here)), args.jobs)
     print(measured.parts(rows))
 
 

@@ -76,10 +76,11 @@ def guessed(
     with checkpoint.opened(__file__, settings=(settings,), inputs=inputs) as resuming:
         unseen, seed = settings.validation, settings.seed
         found = guess(own, source, pixels, spec, how, unseen=unseen, seed=seed, checkpoint=resuming)
-        known: dict[str, Any] = {"source": ledger.guessed(len(own), rendered=rendered)}
+        known = {"source": ledger.guessed(len(own), rendered=rendered)} | found.told
+        for line in found.said:
+            print(line)
         if found.opinion:
             found.opinion.require(how.min_agreement, args.source, args.real)
-            known |= found.opinion.told
         with files.folder(args.output) as folder:
             drawn.write(folder, Labelled(pixels.cpu(), found.labels.cpu()), spec, names, known)
         weights.write(args.watcher, found.network)

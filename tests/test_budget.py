@@ -110,6 +110,23 @@ def test_images_of_a_cluster_are_placed_together() -> None:
     assert distances[same].mean() < 0.1 * distances[~same].mean()
 
 
+def test_labels_are_held_against_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "GROUPS", 3)
+    pixels, kinds = blobs(400)  # 200, 100 and 100
+
+    def shared(labels: Tensor, classes: int = 3) -> list[float]:
+        return clusters.shared(pixels, labels, classes, generator_for("x", 0))
+
+    assert shared(kinds) == [1, 1, 1]
+    assert shared(kinds, classes=4) == [1, 1, 1, 0]
+    assert shared(torch.tensor([0, 2, 1])[kinds]) == [1, 1, 1]  # one for the other: clusters can't tell
+    mixed = kinds.clone()
+    mixed[(kinds == 2).nonzero().flatten()[:40]] = 1  # 60 are left
+    assert shared(mixed) == pytest.approx([1, 100 / 140, 1])
+    drawn = kinds[torch.randperm(400, generator=generator_for("labels", 0))]
+    assert shared(drawn) == [1, 0, 0]  # half of each cluster is of class 0
+
+
 def test_labels_are_read_at_the_places_of_the_draw(tmp_path: Path) -> None:
     write_set(tmp_path, 300, 10)
     pixels = torch.zeros(200, 1, 28, 28, dtype=torch.uint8)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from conftest import ROOT, write_set
 
 from benchmarks import compare, epoch, queue, rate
@@ -112,32 +113,40 @@ def test_what_is_in_the_file_is_not_run_again_unless_code_or_parameters_changed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names = ("src/a.py", "src/deep/b.py", "src/deep/table.yaml", "stages/c.py", "dvc.yaml")
-    for name in (*names, "src/deep/notes.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
-        (tmp_path / name).write_text("old")
+    (tmp_path / "src").mkdir()
+    for name in ("a", "b", "unused"):
+        (tmp_path / f"src/{name}.py").write_text("old = 1")
+    row_of = ["dataset", "seed", "loss", "recipes.${loss}", "recipes.${loss}.kind"]
+    told: dict[str, dict[str, list[str]]] = {
+        "first": {"deps": ["src/a.py"], "outs": ["a"], "params": row_of},
+        **{name: {"deps": ["a", "src/b.py"], "outs": [name]} for name in compare.STAGES},
+        "other": {"deps": ["verdict", "src/unused.py"], "outs": ["o"], "params": ["audit"]},
+    }
+    told["verdict"]["params"] = ["validation"]
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": told}))
     first = compare.fingerprint(PARAMS, "lsgan", 100)
-    other_seed = replace(PARAMS, seed=7, dataset="fashion-mnist", loss="wgan")
+    other_seed = replace(PARAMS, seed=7, dataset="fashion-mnist")
     assert compare.fingerprint(other_seed, "lsgan", 100) == first  # these stand in the name themselves
     # Other rows, and which of a row's values come from a base, make no difference to this one.
     row = dict(reversed(PARAMS.recipes["lsgan"].items()))
     alone = replace(PARAMS, bases={"unused": {}}, recipes={"lsgan": row | {"images": 5}})
     assert compare.fingerprint(alone, "lsgan", 100) == first
-    (tmp_path / "src/deep/notes.txt").write_text("new")
+    (tmp_path / "src/unused.py").write_text("new = 1")  # of no stage that the tables show
     assert compare.fingerprint(PARAMS, "lsgan", 100) == first
     different = {
         first,
         compare.fingerprint(PARAMS, "lsgan", 200),
         compare.fingerprint(PARAMS, "gan", 100),
         compare.fingerprint(replace(PARAMS, validation=77), "lsgan", 100),
+        compare.fingerprint(replace(PARAMS, labels=77), "lsgan", 100),
         compare.fingerprint(replace(alone, recipes={"lsgan": row | {"ema": 0.5}}), "lsgan", 100),
     }
-    for name in names:
-        (tmp_path / name).write_text("new")
+    for name in ("a", "b"):
+        (tmp_path / f"src/{name}.py").write_text("new = 1")
         different.add(compare.fingerprint(PARAMS, "lsgan", 100))
     different.add(compare.fingerprint(PARAMS, "lsgan", 400_000))
     monkeypatch.setattr(compare, "FEWER_CHECKS", "watch.checks=9")
-    assert len(different | {compare.fingerprint(PARAMS, "lsgan", 100)}) == 12
+    assert len(different | {compare.fingerprint(PARAMS, "lsgan", 100)}) == 10
 
 
 def test_what_all_experiments_change_are_keys_of_params_yaml() -> None:

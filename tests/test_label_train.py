@@ -173,7 +173,11 @@ def test_with_0_labels_no_given_label_is_read(project: Path) -> None:
 
 @pytest.mark.parametrize(("taken", "fails"), [(12, False), (18, True)])
 def test_guessers_that_disagree_on_a_class_are_told(
-    taken: int, fails: bool, project: Path, monkeypatch: pytest.MonkeyPatch
+    taken: int,
+    fails: bool,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     guesses = torch.arange(TRAIN) % 10  # 30 of each class
     others = guesses.clone()
@@ -188,6 +192,8 @@ def test_guessers_that_disagree_on_a_class_are_told(
         # Class 3 has 18 of 30; class 4, which 12 more are taken for, 30 of 42.
         assert ledger["class_agreement"] == pytest.approx([1, 1, 1, 0.6, 30 / 42, 1, 1, 1, 1, 1])
         assert ledger["swapped"] == [{"guessed": 3, "second_opinion": 4, "images": 12}]
+        told = "agrees with 96.0% of the guesses; guessed where it says otherwise: 3 for 4 (12)"
+        assert told in capsys.readouterr().out
         return
     words = (
         r"don't carry over to raw.*agree on 94% of the real images, but on 40% .* class 3, below .* \(50%\)"
@@ -195,6 +201,26 @@ def test_guessers_that_disagree_on_a_class_are_told(
     with pytest.raises(PipelineError, match=words):
         labelled_with(0)
     assert not Path("labelled").exists()
+
+
+@pytest.mark.parametrize(("shuffled", "told"), [(False, False), (True, True)])
+def test_guesses_that_have_little_to_do_with_the_images_are_told(
+    shuffled: bool,
+    told: bool,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    guesses = torch.arange(TRAIN) % 10  # as the images are
+    if shuffled:
+        guesses = guesses[torch.randperm(TRAIN, generator=torch.Generator().manual_seed(0))]
+    monkeypatch.setattr(semi_supervised, "fit", lambda *_, **__: None)
+    monkeypatch.setattr(supervised, "predict", lambda *_: guesses)
+    ledger = labelled_with(20)
+    assert len(ledger["shared_clusters"]) == 10
+    assert (min(ledger["shared_clusters"]) < 0.3) == told
+    words = "warning: guesses and clusters of the images disagree: of those taken for class"
+    assert (words in capsys.readouterr().out) == told
 
 
 def test_a_source_of_another_shape_or_without_a_class_is_refused(project: Path) -> None:

@@ -11,6 +11,7 @@ from src.core.checkpoint import Checkpoint
 from src.core.errors import PipelineError
 from src.core.seeding import generator_for, stream_seed
 from src.core.settings import SemiSupervised, Supervised
+from src.datasets import clusters
 from src.datasets.labelled import Labelled
 from src.datasets.spec import ImageSpec
 from src.networks.classifier import ConvClassifier
@@ -18,6 +19,8 @@ from src.networks.network import build
 
 BATCH = 128  # labelled images a step of the second opinion, which sees each once
 MOST_SWAPS = 10
+# docs/labels.md has what was seen of right and wrong guesses.
+LEAST_SHARED = 0.3
 
 
 class Guesses(NamedTuple):
@@ -27,11 +30,29 @@ class Guesses(NamedTuple):
         labels: int64 (n,).
         network: Who guessed.
         opinion: What another classifier says; None where there is none.
+        shared: For each class, the part of its images that lie in clusters where most images have it.
     """
 
     labels: Tensor
     network: ConvClassifier
     opinion: "Opinion | None"
+    shared: list[float]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the ledger says of them."""
+        return {"shared_clusters": self.shared} | (self.opinion.told if self.opinion else {})
+
+    @property
+    def said(self) -> list[str]:
+        """What is known of them without a label, in lines."""
+        lines = [self.opinion.words] if self.opinion else []
+        if (worst := min(self.shared)) < LEAST_SHARED:
+            lines.append(
+                "warning: guesses and clusters of the images disagree: of those taken for class "
+                f"{self.shared.index(worst)}, {worst:.0%} lie in clusters where most are"
+            )
+        return lines
 
 
 class Opinion(NamedTuple):
@@ -52,6 +73,13 @@ class Opinion(NamedTuple):
         """What the ledger says of it."""
         swaps = [{"guessed": a, "second_opinion": b, "images": n} for a, b, n in self.swapped]
         return {"agreement": self.agreement, "class_agreement": self.classes, "swapped": swaps}
+
+    @property
+    def words(self) -> str:
+        """The same in a line, with the most frequent swaps."""
+        most = ", ".join(f"{a} for {b} ({n:,})" for a, b, n in self.swapped[:3])
+        swaps = f"; guessed where it says otherwise: {most}" if most else ""
+        return f"a classifier that saw the source only agrees with {self.agreement:.1%} of the guesses{swaps}"
 
     def require(self, least: float, source: Path, real: Path) -> None:
         """Refuses guesses that it does not share.
@@ -129,7 +157,8 @@ def guess(
             checkpoint=checkpoint,
         )
         opinion = compared(labels, supervised.predict(second, pixels), spec.classes)
-    return Guesses(labels, network, opinion)
+    seen, rng = slice(len(pixels) - unseen), generator_for("guessing/clusters", seed)
+    return Guesses(labels, network, opinion, clusters.shared(pixels[seen], labels[seen], spec.classes, rng))
 
 
 def joined(own: Labelled, source: Labelled | None) -> Labelled:

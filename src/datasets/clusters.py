@@ -11,6 +11,7 @@ from torch import Tensor
 MOST = 10_000  # images; of more, so many are drawn
 NEIGHBOURS = 10
 DIMENSIONS = 30  # of the embedding at most
+GROUPS = 100  # clusters that labels are held against
 STARTS = 10  # of k-means; the tightest clusters are kept
 ROWS = 1000  # of distances at a time
 
@@ -24,15 +25,42 @@ def middles(pixels: Tensor, count: int, rng: torch.Generator) -> Tensor:
         rng: Draws the images and the starts.
     """
     some = torch.randperm(len(pixels), generator=rng)[: max(MOST, 2 * count)]
-    places = embedded(pixels[some].flatten(1).float().cpu(), min(count, DIMENSIONS))
+    chosen: list[int] = []
+    for distances in _tightest(pixels[some], count, rng).T:  # no image stands for two clusters
+        chosen.append(next(index for index in distances.argsort().tolist() if index not in chosen))
+    return some[torch.tensor(chosen)]
+
+
+def shared(pixels: Tensor, labels: Tensor, classes: int, rng: torch.Generator) -> list[float]:
+    """How far labels go with clusters of images: the part of each class that lies in clusters of its own.
+
+    A cluster is of the class that most of its images have. Right labels share clusters; so do wrong ones if a
+    whole class is taken for another, but not if labels have little to do with what the images look like.
+
+    Args:
+        pixels: uint8 (n, channels, height, width).
+        labels: int64 (n,), on the same device.
+        classes: How many there are.
+        rng: Draws the images and the starts.
+
+    Returns:
+        The part for each class; 0 where no image has it.
+    """
+    some = torch.randperm(len(pixels), generator=rng)[:MOST]
+    nearest = _tightest(pixels[some], min(GROUPS, len(some) // 2), rng).argmin(dim=1)
+    counts = torch.zeros(GROUPS, classes)
+    counts.index_put_((nearest, labels[some].cpu()), torch.ones(len(some)), accumulate=True)
+    owned = torch.where(counts.argmax(dim=1, keepdim=True) == torch.arange(classes), counts, 0).sum(dim=0)
+    return (owned / counts.sum(dim=0).clip(min=1)).tolist()
+
+
+def _tightest(pixels: Tensor, count: int, rng: torch.Generator) -> Tensor:
+    """Distances of images to the middles of clusters, (n, `count`): the tightest of several tries."""
+    places = embedded(pixels.flatten(1).float().cpu(), min(count, DIMENSIONS))
     seeds = torch.randint(2**31, (STARTS,), generator=rng).tolist()
     tries = [kmeans2(places, count, minit="++", rng=np.random.default_rng(seed))[0] for seed in seeds]
     away = [torch.cdist(torch.from_numpy(places), torch.from_numpy(centres)) for centres in tries]
-    tightest = min(away, key=lambda distances: distances.min(dim=1).values.square().sum().item())
-    chosen: list[int] = []
-    for distances in tightest.T:  # no image stands for two clusters
-        chosen.append(next(index for index in distances.argsort().tolist() if index not in chosen))
-    return some[torch.tensor(chosen)]
+    return min(away, key=lambda distances: distances.min(dim=1).values.square().sum().item())
 
 
 def embedded(images: Tensor, dimensions: int) -> npt.NDArray[np.float64]:

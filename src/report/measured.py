@@ -157,8 +157,9 @@ def parts(rows: Sequence[Row]) -> str:
         for row in mine:
             swaps.update({pair: int(n) for pair, n in (one.split(":") for one in row["swaps"].split())})
         shown = [f"{pair.replace('>', ' as ')} ({n / len(mine):.0f})" for pair, n in swaps.most_common(3)]
-        deviation = stdev(accuracies) if len(mine) > 1 else 0
-        cells = [spread(mean(accuracies), deviation), f"{min(accuracies):.2%}", ", ".join(shown)]
+        middle = mean(accuracies)
+        told_mean = spread(middle, stdev(accuracies)) if len(mine) > 1 else f"{middle:.2%}"
+        cells = [told_mean, f"{min(accuracies):.2%}", ", ".join(shown)]
         lines.append([told, *cells, str(len(mine))])
     head = ["a classifier learns from", "CAS", "worst seed", "digits taken for another most often", "seeds"]
     return table(head, lines, f"mean ± standard deviation over seeds; {where(rows)}")

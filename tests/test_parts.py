@@ -1,0 +1,118 @@
+"""`make parts` draws sets with some of the rendering left out, and asks DVC's queue for the others."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from benchmarks import parts, queue
+from benchmarks.parts import Cell
+from src.core import params
+from src.datasets import rendered
+from src.report import measured
+
+PARAMS = params.read(ROOT / "params.yaml", ROOT / params.DATASETS)
+HERE = {"processor": "AVX2, 1 thread", "commit": "abc1234"}
+CONFUSION = "actual,predicted\n4,9\n4,9\n4,4\n7,1\n1,1\n"
+
+
+@pytest.fixture(scope="module")
+def glyphs() -> dict[str, Any]:
+    return rendered.glyphs()
+
+
+def test_every_part_has_a_name_in_the_table() -> None:
+    assert set(measured.SETS) == {*parts.RENDERED, *parts.PIPELINES}
+
+
+@pytest.mark.parametrize(
+    ("part", "sources", "bent"),
+    [
+        ("faces", {"faces"}, False),
+        ("fonts", {"faces", "hershey"}, False),
+        ("unbent", {"faces", "hershey", "strokes"}, False),
+        ("rendered", {"faces", "hershey", "strokes"}, True),
+    ],
+)
+def test_a_rendered_part_has_glyphs_of_some_sources_and_bends_or_not(
+    part: str, sources: set[str], bent: bool, glyphs: dict[str, Any]
+) -> None:
+    found = parts.RENDERED[part](glyphs)
+    assert found.keys() == glyphs.keys()
+    assert any(glyph.written for those in found.values() for glyph in those) == bent
+    places = {
+        name: {(glyph.label, glyph.centres.tobytes()) for glyph in those} for name, those in glyphs.items()
+    }
+    there = {(glyph.label, glyph.centres.tobytes()) for those in found.values() for glyph in those}
+    assert there == set().union(*(places[name] for name in sources))
+
+
+def test_a_classifier_is_judged_by_what_it_takes_digits_for() -> None:
+    found = parts.judged([(4, 9), (4, 9), (4, 4), (7, 1), (1, 1)])
+    assert found.accuracy == 0.4
+    assert found.swaps == Counter({(4, 9): 2, (7, 1): 1})
+    row = found.row(Cell("faces", 3, "c0de"), HERE)
+    assert (
+        row
+        == {"part": "faces", "seed": "3", "code": "c0de", "accuracy": "0.4", "swaps": "4>9:2 7>1:1"} | HERE
+    )
+
+
+def test_experiments_change_what_their_part_says_and_end_with_a_classifier() -> None:
+    arguments = parts.overrides(Cell("told", 2, "c0de"))
+    assert arguments[-1] == "pretrain"
+    values = {"dataset=mnist", "seed=2", "loss=cyclegan", "recipes.cyclegan.conditional=true"}
+    assert values | {"pretrain.replicates=1"} <= set(arguments[1:-1:2])
+    assert set(arguments[:-1:2]) == {"--set-param"}
+
+
+def test_a_part_is_repeated_when_its_own_code_or_parameters_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    every = [*parts.RENDERED, *parts.PIPELINES]
+    codes = {part: parts.fingerprint(PARAMS, part) for part in every}
+    assert len(set(codes.values())) == len(every)
+
+    def changed(**values: Any) -> set[str]:
+        other = replace(PARAMS, **values)
+        return {part for part in every if parts.fingerprint(other, part) != codes[part]}
+
+    rows = {**PARAMS.recipes, "cyclegan": PARAMS.recipes["cyclegan"] | {"pool": 7}}
+    assert changed(recipes=rows) == {"cyclegan", "unkept", "told"}
+    assert changed(label_train=replace(PARAMS.label_train, steps=7)) == set(parts.PIPELINES)
+    assert changed(classifier=replace(PARAMS.classifier, epochs=7)) == set(every)
+    assert changed(evaluate=replace(PARAMS.evaluate, images=77)) == set()
+
+
+def test_finished_experiments_are_taken_in_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [Cell("guessed", seed, "c0de") for seed in (0, 1)]
+    monkeypatch.setattr(queue, "finished", lambda: {cells[1].name: {"rev": "abc"}})
+    asked: list[tuple[str, str]] = []
+
+    def read(path: str, rev: str) -> str:
+        asked.append((path, rev))
+        return CONFUSION
+
+    monkeypatch.setattr(parts.dvc.api, "read", read)
+    (row,) = parts.finished(cells, set(), HERE)
+    assert (row["seed"], row["accuracy"], row["swaps"]) == ("1", "0.4", "4>9:2 7>1:1")
+    assert asked == [("results/pretrain/confusion.csv", "abc")]
+    assert parts.known([row]) == {cells[1].name}
+    assert parts.finished(cells, parts.known([row]), HERE) == []
+
+
+def test_the_table_has_means_over_seeds_and_the_most_frequent_swaps() -> None:
+    def row(part: str, seed: int, accuracy: float, swaps: str) -> dict[str, str]:
+        return {"part": part, "seed": str(seed), "accuracy": str(accuracy), "swaps": swaps, **HERE}
+
+    table = measured.parts(
+        [
+            row("told", 0, 0.9, "7>1:1"),
+            row("faces", 0, 0.5, "4>9:3 1>7:1"),
+            row("faces", 1, 0.7, "4>9:5 2>3:6"),
+        ]
+    )
+    assert "| 60.00% ± 14.14% | 50.00% | 4 as 9 (4), 2 as 3 (3), 1 as 7 (0) | 2 |" in table
+    assert "| 90.00% | 90.00% | 7 as 1 (1) | 1 |" in table
+    assert table.index("type faces") < table.index("told guessed")
