@@ -20,7 +20,7 @@ from src.networks.network import build
 BATCH = 128  # labelled images a step of the second opinion, which sees each once
 MOST_SWAPS = 10
 # docs/labels.md has what was seen of right and wrong guesses.
-LEAST_SHARED = 0.3
+LEAST_SHARED = 0.2
 
 
 class Guesses(NamedTuple):

@@ -272,7 +272,7 @@ EXPERIMENTS = (
     ),  # docs/training.md, and all that follow
     *("truncation", "labeller", "rejection", "mistakes", "rate", "profile"),
     *("gpu-recorded", "gpu-rate", "gpu-stages", "gpu-batch"),
-    *("draws", "zero", "translated"),  # docs/labels.md
+    *("draws", "zero", "translated", "clusters"),  # docs/labels.md
     "threads",  # docs/reproducing.md
     "peers",  # docs/metrics.md
 )
