@@ -11,7 +11,8 @@ from torch import Tensor
 MOST = 10_000  # images; of more, so many are drawn
 NEIGHBOURS = 10
 DIMENSIONS = 30  # of the embedding at most
-GROUPS = 100  # clusters that labels are held against
+GROUPS = 100  # clusters that labels are held against, unless that makes them smaller than
+FEWEST = 20  # images on average
 STARTS = 10  # of k-means; the tightest clusters are kept
 ROWS = 1000  # of distances at a time
 
@@ -47,8 +48,9 @@ def shared(pixels: Tensor, labels: Tensor, classes: int, rng: torch.Generator) -
         The part for each class; 0 where no image has it.
     """
     some = torch.randperm(len(pixels), generator=rng)[:MOST]
-    nearest = _tightest(pixels[some], min(GROUPS, len(some) // 2), rng).argmin(dim=1)
-    counts = torch.zeros(GROUPS, classes)
+    groups = min(GROUPS, max(2, len(some) // FEWEST))
+    nearest = _tightest(pixels[some], groups, rng).argmin(dim=1)
+    counts = torch.zeros(groups, classes)
     counts.index_put_((nearest, labels[some].cpu()), torch.ones(len(some)), accumulate=True)
     owned = torch.where(counts.argmax(dim=1, keepdim=True) == torch.arange(classes), counts, 0).sum(dim=0)
     return (owned / counts.sum(dim=0).clip(min=1)).tolist()
