@@ -45,7 +45,7 @@ def finished() -> dict[str, dict[str, Any]]:
 def work(
     wanted: Mapping[str, list[str]], known: set[str], collect: Callable[[], None], jobs: int = 1
 ) -> None:
-    """Queues what is missing and waits until the queue has worked through it.
+    """Queues what is missing, waits until the queue has worked through it, and tells what has failed.
 
     Args:
         wanted: The arguments of `dvc exp run` for each experiment, by its name.
@@ -66,6 +66,8 @@ def work(
             collect()
             print(f"{len(left)} of {len(wanted)} experiments to go", flush=True)
         if not left:
-            return
+            break
         before = left
         time.sleep(WAIT)
+    if failed := sorted(set(wanted) - known - set(finished())):
+        print(f"no result of {', '.join(failed)}; why: dvc queue logs NAME")

@@ -57,7 +57,7 @@ KINDS = {
     "synthetic": Kind("worth", (), {arm: arm for arm in _SYNTHETIC}),
     # docs/results.md, "A set to teach with"
     "teaching": _another_set("teaching", "generate.latent_scale=1.5", "generate.relabel=true"),
-    "small": _another_set("small", "generate.count=6000"),
+    "small": _another_set("small", "generate.count=6000", "evaluate.images=3000"),  # half of them at most
     "large": _another_set("large", "generate.count=600000"),  # ten times the real training images
 }
 COLUMNS = ["dataset", "labels", "seed", "arm", "error", "code", "processor", "commit"]

@@ -1,13 +1,17 @@
 """`make parts` draws sets with some of the rendering left out, and asks DVC's queue for the others."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import ROOT
 
-from benchmarks import parts, queue
+from benchmarks import compare, parts, queue, worth
 from benchmarks.parts import Cell
 from src.core import params
 from src.datasets import rendered
@@ -64,8 +68,31 @@ def test_experiments_change_what_their_part_says_and_end_with_a_classifier() -> 
     arguments = parts.overrides(Cell("told", 2, "c0de"))
     assert arguments[-1] == "pretrain"
     values = {"dataset=mnist", "seed=2", "loss=cyclegan", "recipes.cyclegan.conditional=true"}
-    assert values | {"pretrain.replicates=1"} <= set(arguments[1:-1:2])
+    assert values | {"pretrain.replicates=2"} <= set(arguments[1:-1:2])
     assert set(arguments[:-1:2]) == {"--set-param"}
+
+
+def every_experiment() -> Iterator[list[str]]:
+    """The arguments of all kinds of experiments that benchmarks put on the queue."""
+    yield from (parts.overrides(Cell(part, 0, "c0de")) for part in parts.PIPELINES)
+    yield from (worth.overrides(PARAMS, worth.Cell("mnist", "10", 0, kind, "c0de")) for kind in worth.KINDS)
+    for images in (400_000, 7):
+        yield compare.overrides(PARAMS, compare.Experiment("mnist", "gan", images, 0, "c0de"))
+
+
+@pytest.mark.parametrize("arguments", [*every_experiment()], ids=" ".join)
+def test_values_of_experiments_are_allowed(arguments: list[str], tmp_path: Path) -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for value in (value for name, value in pairwise(arguments) if name == "--set-param"):
+        key, _, new = value.partition("=")
+        *sections, last = key.split(".")
+        place = content
+        for section in sections:
+            place = place[section]
+        assert last in place
+        place[last] = yaml.safe_load(new)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    params.read(tmp_path / "params.yaml", ROOT / params.DATASETS)
 
 
 def test_a_part_is_repeated_when_its_own_code_or_parameters_change(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,9 @@ def test_a_cell_becomes_parameters_and_the_stage_that_it_needs() -> None:
     assert set(found[2]) - set(found[1]) == {"generate.latent_scale=1.5", "generate.relabel=true"}
     assert len({cell.name for cell in CELLS}) == 3
     for kind in ("small", "large"):
-        assert worth.overrides(PARAMS, CELLS[0]._replace(kind=kind))[-2].startswith("generate.count=6000")
+        assert {"small": "generate.count=6000", "large": "generate.count=600000"}[kind] in worth.overrides(
+            PARAMS, CELLS[0]._replace(kind=kind)
+        )
 
 
 def test_all_stages_of_a_result_are_told_and_no_others() -> None:
@@ -134,7 +136,9 @@ def test_what_is_written_has_curves_and_a_picture(finished: dict[str, Any], tmp_
     assert (tmp_path / "worth.png").stat().st_size > 10_000
 
 
-def test_only_what_is_missing_is_queued(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_is_missing_is_queued_and_failures_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked: list[tuple[str, ...]] = []
     lists = iter([{"waits"}, {"waits", "new"}, {"waits", "new"}, set()])
     monkeypatch.setattr(queue, "dvc", lambda *arguments: asked.append(arguments) or "")
@@ -149,6 +153,7 @@ def test_only_what_is_missing_is_queued(monkeypatch: pytest.MonkeyPatch) -> None
     assert asked == [("exp", "run", "--queue", "--name", "new", "--new")]
     assert started == [("dvc", "queue", "start", "--jobs", "3")]
     assert len(collected) == 2  # not where nothing has changed
+    assert "no result of new, waits; why: dvc queue logs NAME" in capsys.readouterr().out
 
 
 def test_cheap_arms_have_more_draws() -> None:

@@ -284,7 +284,7 @@ PARTS: Mapping[str, Callable[[Path], str]] = {
     "sample-size": sample_size,
     **{f"compare-{name}": partial(compare, dataset=name) for name in ("mnist", "fashion-mnist")},
     "parts": parts_of,
-    "worth-100": partial(worth_told, labels="100"),
+    **{f"worth-{labels}": partial(worth_told, labels=labels) for labels in ("0", "100")},
     **{f"own-length-{name}": partial(own_length, dataset=name) for name in ("mnist", "fashion-mnist")},
     **{f"worth-{name}": partial(worth, dataset=name) for name in ("mnist", "fashion-mnist")},
     **{f"experiment-{name}": partial(experiment, name=name) for name in EXPERIMENTS},
