@@ -125,7 +125,7 @@ def draws(labels: str, kind: str) -> int:
         return 5 if labels in ("1000", "all") else 10
     if kind in ("small", "large"):
         return 3 if labels in ("10", "100") else 0
-    return 5 if labels in ("10", "100") else 3
+    return 5 if labels in ("0", "10", "100") else 3
 
 
 def fingerprint(settings: Params, kind: Kind) -> str:

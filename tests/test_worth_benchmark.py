@@ -158,6 +158,6 @@ def test_only_what_is_missing_is_queued_and_failures_are_told(
 
 def test_cheap_arms_have_more_draws() -> None:
     assert [worth.draws(labels, "real") for labels in worth.LABELS] == [10, 10, 10, 10, 10, 5, 5]
-    assert [worth.draws(labels, "synthetic") for labels in worth.LABELS] == [3, 5, 3, 3, 5, 3, 3]
+    assert [worth.draws(labels, "synthetic") for labels in worth.LABELS] == [5, 5, 3, 3, 5, 3, 3]
     assert [worth.draws(labels, "rendered") for labels in worth.LABELS] == [0, 10, 10, 10, 10, 0, 0]
     assert [worth.draws(labels, "large") for labels in worth.LABELS] == [0, 3, 0, 0, 3, 0, 0]

@@ -151,8 +151,7 @@ def told(rows: Sequence[Row], labels: str) -> str:
     return (
         f"With {_labels(labels)} labels in all, a classifier errs on {guessed} of the test images if it "
         f"learns from real images with guessed labels, on {synthetic} from the synthetic set, and on {both} "
-        f"from both. {sums} ({interval}).{guesser} What is left is that the set can be given away where the "
-        "real images can't, and that there is any number of images."
+        f"from both. {sums} ({interval}).{guesser}"
     )
 
 
