@@ -130,16 +130,15 @@ def test_finished_experiments_are_taken_in_once(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_table_has_means_over_seeds_and_the_most_frequent_swaps() -> None:
-    def row(part: str, seed: int, accuracy: float, swaps: str) -> dict[str, str]:
+    def row(part: str, seed: int, accuracy: float, swaps: str = "4>9:1") -> dict[str, str]:
         return {"part": part, "seed": str(seed), "accuracy": str(accuracy), "swaps": swaps, **HERE}
 
-    table = measured.parts(
-        [
-            row("told", 0, 0.9, "7>1:1"),
-            row("faces", 0, 0.5, "4>9:3 1>7:1"),
-            row("faces", 1, 0.7, "4>9:5 2>3:6"),
-        ]
-    )
-    assert "| 60.00% ± 14.14% | 50.00% | 4 as 9 (4), 2 as 3 (3), 1 as 7 (0) | 2 |" in table
-    assert "| 90.00% | 90.00% | 7 as 1 (1) | 1 |" in table
+    rows = [row("told", 0, 0.9, "7>1:1"), row("rendered", 0, 0.6), row("rendered", 1, 0.7)]
+    rows += [row("faces", 0, 0.5, "4>9:3 1>7:1"), row("faces", 1, 0.7, "4>9:5 2>3:6")]
+    table = measured.parts(rows)
+    # Differences of -10 and 0 points: 5 on either side of the mean, times 12.706, Student's t of one.
+    beside = "-5.00 (-68.53 to +58.53)"
+    assert f"| 60.00% ± 14.14% | 50.00% | {beside} | 4 as 9 (4), 2 as 3 (3), 1 as 7 (0) | 2 |" in table
+    assert "| 90.00% | 90.00% | +30.00 | 7 as 1 (1) | 1 |" in table
+    assert "| 65.00% ± 7.07% | 60.00% | – | 4 as 9 (1) | 2 |" in table
     assert table.index("type faces") < table.index("told guessed")

@@ -57,8 +57,11 @@ def difference(rows: Sequence[Row], labels: str, pair: tuple[str, str]) -> Inter
     """How much lower the second arm's error is, over the draws that both have; None where there is none."""
     first, second = (errors(rows, labels, arm) for arm in pair)
     values = [first[seed] - second[seed] for seed in first if seed in second]
-    if not values:
-        return None
+    return interval(values) if values else None
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """The mean of paired differences, at least one, with its interval."""
     middle = mean(values)
     half = math.inf
     if len(values) > 1:
@@ -119,7 +122,7 @@ def table_of_differences(rows: Sequence[Row]) -> str:
     """Paired differences with their intervals, and label equivalents, in Markdown."""
     columns = budgets(rows)
     lines = [
-        [told, *(_interval(difference(rows, labels, pair)) for labels in columns)]
+        [told, *(points(difference(rows, labels, pair)) for labels in columns)]
         for pair, told in PAIRS.items()
     ]
     both = [errors(rows, labels, "both_tuned") for labels in columns]
@@ -143,10 +146,10 @@ def told(rows: Sequence[Row], labels: str) -> str:
         sums = f"So the synthetic images do harm {besides}"
     else:
         sums = f"So these draws do not show that the synthetic images are worth anything {besides}"
-    interval = f"a gain of {_interval(found)} points, {found.pairs} draw{'s' if found.pairs > 1 else ''}"
+    interval = f"a gain of {points(found)} points, {found.pairs} draw{'s' if found.pairs > 1 else ''}"
     over = difference(rows, labels, ("semi_supervised", "both_tuned"))
     guesser = (
-        f" Over the classifier that guessed the labels, both gain {_interval(over)} points." if over else ""
+        f" Over the classifier that guessed the labels, both gain {points(over)} points." if over else ""
     )
     return (
         f"With {_labels(labels)} labels in all, a classifier errs on {guessed} of the test images if it "
@@ -167,7 +170,8 @@ def _cell(found: dict[str, float]) -> str:
     return f"{100 * mean(values):.2f}{deviation}; {100 * max(values):.2f}; {len(values)}"
 
 
-def _interval(found: Interval | None) -> str:
+def points(found: Interval | None) -> str:
+    """An interval of differences in percentage points, as text."""
     if found is None:
         return "–"
     middle = f"{100 * found.middle:+.2f}"

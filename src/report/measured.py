@@ -41,7 +41,8 @@ SCORED = {
     "labels agree": "label_agreement",
 }
 
-# The parts of docs/parts.csv, as the table names them.
+PLAIN = "rendered"  # what the other parts of docs/parts.csv are held against
+# These parts, as the table names them.
 SETS = {
     "faces": "rendered digits: type faces only",
     "fonts": "with Hershey's strokes",
@@ -150,19 +151,24 @@ def _budgets(root: Path, dataset: str) -> list[dict[str, str]]:
 def parts(rows: Sequence[Row]) -> str:
     """What each part of a set without labels buys, from the rows of docs/parts.csv."""
     lines = []
+    plain = {row["seed"]: float(row["accuracy"]) for row in rows if row["part"] == PLAIN}
     for name, told in SETS.items():
         if not (mine := [row for row in rows if row["part"] == name]):
             continue
         accuracies, swaps = [float(row["accuracy"]) for row in mine], Counter[str]()
+        gains = [float(row["accuracy"]) - plain[row["seed"]] for row in mine if row["seed"] in plain]
         for row in mine:
             swaps.update({pair: int(n) for pair, n in (one.split(":") for one in row["swaps"].split())})
         shown = [f"{pair.replace('>', ' as ')} ({n / len(mine):.0f})" for pair, n in swaps.most_common(3)]
         middle = mean(accuracies)
         told_mean = spread(middle, stdev(accuracies)) if len(mine) > 1 else f"{middle:.2%}"
-        cells = [told_mean, f"{min(accuracies):.2%}", ", ".join(shown)]
+        beside = budgets.points(budgets.interval(gains)) if gains and name != PLAIN else "–"
+        cells = [told_mean, f"{min(accuracies):.2%}", beside, ", ".join(shown)]
         lines.append([told, *cells, str(len(mine))])
-    head = ["a classifier learns from", "CAS", "worst seed", "digits taken for another most often", "seeds"]
-    return table(head, lines, f"mean ± standard deviation over seeds; {where(rows)}")
+    head = ["a classifier learns from", "CAS", "worst seed", "better than as rendered, points"]
+    head += ["digits taken for another most often", "seeds"]
+    note = "Mean ± standard deviation over seeds; paired differences with 95% intervals"
+    return table(head, lines, f"{note}; {where(rows)}")
 
 
 def parts_of(root: Path) -> str:
