@@ -125,6 +125,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         results = {
             one.name: last[name] for one in wanted.values() if (name := one._replace(code="").name) in last
         }
+        if missing := sorted({one.name for one in wanted.values()} - set(results)):
+            print(f"no result yet of {', '.join(missing)}")
     lengths = {
         "images": f"{args.images:,} images each",
         "time": f"{args.images / rates[args.reference]:.0f} s each",

@@ -76,7 +76,7 @@ PIPELINES: Mapping[str, tuple[str, ...]] = {
     "guessed": ("labels=0",),
     "unkept": ("loss=cyclegan", "recipes.cyclegan.label_weight=0"),
     "told": ("loss=cyclegan", "recipes.cyclegan.conditional=true"),
-    "given": (),
+    "given": ("labels=all",),
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from src.core.errors import PipelineError
 
-WAIT = 60  # seconds between looks at the queue: each takes a second or two of a core
+WAIT = 60  # seconds between looks at the queue: each takes more than a second of a core
 
 
 def dvc(*arguments: str) -> str:
@@ -62,7 +62,7 @@ def work(
     before = None
     while True:
         left = set(wanted) & waiting()
-        if left != before:  # to ask DVC what is finished takes several seconds of a core
+        if left != before:  # to ask DVC what is finished takes longer still
             collect()
             print(f"{len(left)} of {len(wanted)} experiments to go", flush=True)
         if not left:

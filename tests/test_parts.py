@@ -1,5 +1,6 @@
 """`make parts` draws sets with some of the rendering left out, and asks DVC's queue for the others."""
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,13 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, write_set
 
 from benchmarks import compare, parts, queue, worth
 from benchmarks.parts import Cell
-from src.core import params
+from src.core import files, params
 from src.datasets import rendered
 from src.report import measured
+from stages import pretrain
 
 PARAMS = params.read(ROOT / "params.yaml", ROOT / params.DATASETS)
 HERE = {"processor": "AVX2, 1 thread", "commit": "abc1234"}
@@ -70,6 +72,30 @@ def test_experiments_change_what_their_part_says_and_end_with_a_classifier() -> 
     values = {"dataset=mnist", "seed=2", "loss=cyclegan", "recipes.cyclegan.conditional=true"}
     assert values | {"pretrain.replicates=2"} <= set(arguments[1:-1:2])
     assert set(arguments[:-1:2]) == {"--set-param"}
+
+
+def test_a_rendered_part_is_learnt_from_as_stage_pretrain_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, glyphs: dict[str, Any]
+) -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content |= {"seed": 3, "validation": 100, "threads": 1}
+    content["classifier"] |= {"width": 4, "batch_size": 20}
+    content["evaluate"] |= {"images": 100}
+    content["finetune"] |= {"labels": [10]}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    (tmp_path / params.DATASETS).parent.mkdir(parents=True)
+    shutil.copy(ROOT / params.DATASETS, tmp_path / params.DATASETS)
+    monkeypatch.chdir(tmp_path)
+    write_set(tmp_path / "data/raw", 400, 200)
+    rendered.write_split(tmp_path / "drawn", "train", glyphs, 350, 3)
+    given = ["--real", "data/raw", "--synthetic", "drawn", "--classifiers", "models", "--results", "found"]
+    pretrain.main(given)
+    found = parts.draw_and_learn(Cell("rendered", 3, "c0de"))
+    rows = files.read_csv(tmp_path / "found/accuracy.csv")
+    assert found.accuracy == pytest.approx(float(rows[0]["test_accuracy"]))
+    pairs = files.read_csv(tmp_path / "found/confusion.csv")
+    assert found == parts.judged((int(row["actual"]), int(row["predicted"])) for row in pairs)
+    assert parts.draw_and_learn(Cell("faces", 3, "c0de")) != found
 
 
 def every_experiment() -> Iterator[list[str]]:
