@@ -16,7 +16,7 @@ from src.classifiers import augmentation, semi_supervised, supervised
 from src.core import files
 from src.core.errors import PipelineError
 from src.core.params import DATASETS
-from src.datasets import idx
+from src.datasets import clusters, idx
 from src.datasets.spec import ImageSpec, read_spec
 from src.networks import weights
 from stages import label_train
@@ -216,7 +216,10 @@ def test_guesses_that_have_little_to_do_with_the_images_are_told(
         guesses = guesses[torch.randperm(TRAIN, generator=torch.Generator().manual_seed(0))]
     monkeypatch.setattr(semi_supervised, "fit", lambda *_, **__: None)
     monkeypatch.setattr(supervised, "predict", lambda *_: guesses)
+    shared, seen = clusters.shared, []
+    monkeypatch.setattr(clusters, "shared", lambda *given: (seen.append(len(given[0])), shared(*given))[1])
     ledger = labelled_with(20)
+    assert seen == [TRAIN - VALIDATION]
     assert len(ledger["shared_clusters"]) == 10
     assert (min(ledger["shared_clusters"]) < 0.2) == told
     words = "warning: guesses and clusters of the images disagree: of those taken for class"
