@@ -63,7 +63,7 @@ def test_the_selected_recipe_is_written_in_full_with_merged_values_and_fingerpri
         "name": "wgan",
         "recipe": {
             "kind": "gan", "loss": "wgan", "network": "conv", "conditional": True, "latent": 64, "width": 16,
-            "spectral_norm": False, "batch_size": 100, "images": 800000, "critic_steps": 5,
+            "spectral_norm": True, "batch_size": 25, "images": 800000, "critic_steps": 5,
             "weight_clip": 0.1, "penalty": "none", "penalty_weight": 0.0, "penalty_every": 1,
             "penalty_final": 1.0, "learning_rate": 0.002, "beta1": 0.0, "beta2": 0.9, "decay_from": 0.0,
             "ema": 0.998,

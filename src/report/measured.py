@@ -265,7 +265,7 @@ def _verdict(rows: Sequence[Row]) -> str:
 
 
 EXPERIMENTS = (
-    *("seeds", "wide", "longer", "source", "epoch"),  # docs/results.md
+    *("seeds", "wide", "wide-fashion", "longer", "source", "epoch"),  # docs/results.md
     *(
         "class-scale",
         "penalty",
@@ -274,6 +274,8 @@ EXPERIMENTS = (
         "tried",
         "breakout",
         "later",
+        "average",
+        "wgan",
         "fresh",
     ),  # docs/training.md, and all that follow
     *("truncation", "labeller", "rejection", "mistakes", "rate", "profile"),
