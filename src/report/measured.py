@@ -275,6 +275,7 @@ EXPERIMENTS = (
         "breakout",
         "later",
         "average",
+        "average-other",
         "wgan",
         "fresh",
     ),  # docs/training.md, and all that follow
