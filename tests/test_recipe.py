@@ -45,7 +45,7 @@ def test_every_shipped_row_is_built_and_keeps_its_values(name: str) -> None:
 
 
 def test_the_bases_give_each_row_what_it_does_not_say_itself() -> None:
-    # As they stood in full before rows could merge bases.
+    # In full, by hand.
     assert dataclasses.asdict(made("wgan")) == {
         "kind": "gan",
         "loss": "wgan",
