@@ -147,10 +147,10 @@ def test_a_value_that_a_row_merges_can_be_set_for_an_experiment(disturbed: Clone
         return found
 
     before = (disturbed.path / "params.yaml").read_text()
-    assert "rpgan: {<<: *conv, loss: rpgan, penalty: r1_r2}" in before
+    assert "hinge: {<<: *conv, loss: hinge}" in before
     assert "  wgan:                  # Arjovsky et al. 2017, clipped\n    <<: [*free, *conv]\n" in before
-    found = resolved("loss=rpgan", "recipes.rpgan.images=1000")
-    assert (found["images"], found["batch_size"], found["penalty"]) == (1000, 100, "r1_r2")
+    found = resolved("loss=hinge", "recipes.hinge.images=1000")
+    assert (found["images"], found["batch_size"], found["loss"]) == (1000, 100, "hinge")
     disturbed.restore()
     # Through a list of bases; and a number that DVC writes without the point of YAML 1.1.
     found = resolved("loss=wgan", "recipes.wgan.penalty_weight=3", "recipes.wgan.learning_rate=0.00005")
