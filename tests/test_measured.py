@@ -66,11 +66,12 @@ def test_costs_that_nobody_has_measured_are_not_made_up(tmp_path: Path) -> None:
 
 
 COMPARED = """\
-dataset,recipe,images,seed,processor,commit,images_a_second,fid_floor,fid_ratio,is_mean,is_real,cas,cas_real,collapsed,diverged,converged
-mnist,gan,100000,0,HERE,4000,0.85,2.4,9.0,10.0,0.972,0.993,0,0,0
-mnist,mlp,100000,0,HERE,12500,0.85,115.4,8.0,10.0,0.70,0.993,1,0,0
-other,gan,100000,0,HERE,4000,0.2,7.0,9.0,10.0,0.5,0.9,0,1,0
-mnist,mlp,310000,0,HERE,12500,0.85,11.4,9.5,10.0,0.974,0.993,0,0,1
+dataset,recipe,images,seed,processor,commit,images_a_second,own_length,fid_floor,fid_ratio,is_mean,is_real,cas,cas_real,collapsed,diverged,converged
+mnist,lsgan,100000,0,HERE,4000,0,0.85,2.4,9.0,10.0,0.972,0.993,0,0,0
+mnist,mlp,100000,0,HERE,12500,0,0.85,115.4,8.0,10.0,0.70,0.993,1,0,0
+other,lsgan,100000,0,HERE,40000,0,0.2,7.0,9.0,10.0,0.5,0.9,0,1,0
+other,wgan,100000,0,HERE,20100,1,0.2,12.0,9.0,10.0,0.5,0.9,0,0,0
+mnist,mlp,310000,0,HERE,12500,0,0.85,11.4,9.5,10.0,0.974,0.993,0,0,1
 """
 
 
@@ -80,13 +81,20 @@ def test_recipes_are_compared_for_equal_images_and_for_equal_time(tmp_path: Path
         "| recipe | FID / floor | IS / real | CAS | verdict | seconds | images in equal time "
         "| FID / floor | IS / real | CAS |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| `gan` | 2.4 | 0.900 | 97.2% | – | 25 | 100,000 | 2.4 | 0.900 | 97.2% |",
-        "| `mlp` | 115 | 0.800 | 70.0% | collapsed | 8 | 310,000 | 11.4 | 0.950 | 97.4% |",
+        "| `lsgan` | 2.40 | 0.900 | 97.2% | – | 25 | 100,000 | 2.40 | 0.900 | 97.2% |",
+        "| `mlp` | 115 | 0.800 | 70.0% | collapsed | 8.0 | 310,000 | 11.4 | 0.950 | 97.4% |",
         "",
         "*On mnist, 100,000 images each; one seed each; on AVX2, 2 threads; commit abc1234. "
         "Real images: FID 0.85, CAS 99.3%.*",
     ]
-    assert "| `gan` | 7.0 | 0.900 | 50.0% | diverged | 25 |" in measured.compare(root, "other")
+
+
+def test_what_was_not_run_for_equal_time_is_left_open(tmp_path: Path) -> None:
+    found = measured.compare(write(tmp_path, "compare", COMPARED), "other")
+    assert "| `lsgan` | 7.00 | 0.900 | 50.0% | diverged | 2.5 | 100,000 | 7.00 | 0.900 | 50.0% |" in found
+    # Of its own length by chance, and so no longer run; half as fast as lsgan.
+    assert "| `wgan` | 12.0 | 0.900 | 50.0% | – | 5.0 | 50,000 | – | – | – |" in found
+    assert measured.own_length(tmp_path, "other") == "Not measured yet."
 
 
 def test_recipes_at_their_own_length_have_a_table_of_their_own(tmp_path: Path) -> None:
@@ -97,28 +105,28 @@ def test_recipes_at_their_own_length_have_a_table_of_their_own(tmp_path: Path) -
         tmp_path,
         "compare",
         f"{head},is_mean,is_real,fid_floor,cas_real,collapsed,diverged,mislabelled,converged\n"
-        "mnist,gan,400000,0,HERE,4000,1,1.25,0.98,0.01,1.5,9,10,1,0.99,0,0,0,0\n"
-        "mnist,gan,400000,1,HERE,4000,1,1.35,0.99,0.004,1.25,9,10,1,0.99,1,0,0,0\n"
-        "mnist,gan,100000,0,HERE,4000,0,9,0.5,0.5,9,9,10,1,0.99,0,0,0,0\n",
+        "mnist,lsgan,400000,0,HERE,4000,1,1.25,0.98,0.01,1.5,9,10,1,0.99,0,0,0,0\n"
+        "mnist,lsgan,400000,1,HERE,4000,1,1.35,0.99,0.004,1.25,9,10,1,0.99,1,0,0,0\n"
+        "mnist,lsgan,100000,0,HERE,4000,0,9,0.5,0.5,9,9,10,1,0.99,0,0,0,0\n",
     )
     assert measured.own_length(root, "mnist").splitlines() == [
         "| recipe | images | FID / floor | CAS gap, points | CAS | worst setback | verdict | seeds |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         # 1.25 and 1.35: deviation 0.1 / sqrt 2; 1 and 0.4 points: 0.6 / sqrt 2
-        "| `gan` | 400,000 | 1.30 ± 0.07 | 0.70 ± 0.42 | 98.50% | 1.50 | collapsed 1 of 2 | 2 |",
+        "| `lsgan` | 400,000 | 1.30 ± 0.07 | 0.70 ± 0.42 | 98.50% | 1.50 | collapsed 1 of 2 | 2 |",
         "",
         f"*On mnist; mean ± standard deviation over seeds; {CAPTION}.*",
     ]
-    assert "| `gan` | 9.0 | 0.900 | 50.0% | – | 25 | 100,000 | 9.0 |" in measured.compare(root, "mnist")
+    assert "| `lsgan` | 9.00 | 0.900 | 50.0% | – | 25 | 100,000 | 9.00 |" in measured.compare(root, "mnist")
     assert measured.own_length(root, "fashion-mnist") == "Not measured yet."
 
 
-def test_several_seeds_are_averaged_and_failures_counted(tmp_path: Path) -> None:
-    more = "mnist,gan,100000,1,HERE,4000,0.85,2.6,9.0,10.0,0.974,0.993,1,0,0\n"
+def test_several_seeds_have_a_deviation_and_failures_are_counted(tmp_path: Path) -> None:
+    more = "mnist,lsgan,100000,1,HERE,4000,0,0.85,2.6,9.0,10.0,0.974,0.993,1,0,0\n"
     found = measured.compare(write(tmp_path, "compare", COMPARED + more), "mnist")
-    assert "| `gan` | 2.5 | 0.900 | 97.3% | collapsed 1 of 2 | 25 | 100,000 |" in found
-    assert "mean ± standard deviation over 2 seeds" not in found
-    assert "means over 2 seeds" in found
+    # 2.4 and 2.6: deviation 0.2 / sqrt 2; 97.2 and 97.4 %: the same
+    assert "| `lsgan` | 2.50 ± 0.14 | 0.900 | 97.3% ± 0.1% | collapsed 1 of 2 | 25 | 100,000 |" in found
+    assert "mean ± standard deviation over 2 seeds" in found
 
 
 def test_an_experiment_has_a_column_for_each_score_and_gaps_where_there_is_none(tmp_path: Path) -> None:

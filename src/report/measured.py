@@ -15,6 +15,7 @@ from src.report import budgets
 from src.report.markdown import Row, average, number, seeds, spread, table, where
 
 EQUAL_IMAGES = 100_000  # what the comparison of recipes shows each in its first half
+EQUAL_TIME = "lsgan"  # and in its second as many as fit into this recipe's time, in tenths
 # The faults of docs/sensitivity.csv that are shown, with their levels.
 FAULTS = {
     ("noise", "0"): "none",
@@ -85,27 +86,28 @@ def costs(root: Path) -> str:
 
 def compare(root: Path, dataset: str) -> str:
     """The recipes beside each other: for equal images, and for equal time."""
-    found = [row for row in _compared(root, dataset) if row.get("own_length") != "1"]
+    found = [row for row in _compared(root, dataset) if not _longer(row)]
+    reference = average([row for row in found if row["recipe"] == EQUAL_TIME], "images_a_second")
     rows = []
     for recipe in dict.fromkeys(row["recipe"] for row in found):
         mine = [row for row in found if row["recipe"] == recipe]
-        equal = [row for row in mine if int(row["images"]) == EQUAL_IMAGES]
-        timed = [row for row in mine if row["images"] == mine[-1]["images"]]
-        seconds = EQUAL_IMAGES / average(mine, "images_a_second")
-        first = [*_judged(equal), _verdict(equal), f"{seconds:.0f}"]
-        rows.append([f"`{recipe}`", *first, f"{int(timed[0]['images']):,}", *_judged(timed)])
+        speed = average(mine, "images_a_second")
+        seconds = EQUAL_IMAGES / speed
+        fitting = max(1, round(10 * speed / reference)) * EQUAL_IMAGES // 10
+        equal, timed = ([row for row in mine if int(row["images"]) == n] for n in (EQUAL_IMAGES, fitting))
+        first = [*_judged(equal), _verdict(equal), f"{seconds:.{int(seconds < 10)}f}"]
+        rows.append([f"`{recipe}`", *first, f"{fitting:,}", *_judged(timed)])
     three = ["FID / floor", "IS / real", "CAS"]
     head = ["recipe", *three, "verdict", "seconds", "images in equal time", *three]
     real = f"Real images: FID {average(found, 'fid_floor'):.2f}, CAS {average(found, 'cas_real'):.1%}"
-    count = len({row["seed"] for row in found})
-    many = seeds(count) if count == 1 else f"means over {count} seeds"
+    many = seeds(len({row["seed"] for row in found}))
     caption = f"On {dataset}, {EQUAL_IMAGES:,} images each; {many}; {where(found)}. {real}"
     return table(head, rows, caption)
 
 
 def own_length(root: Path, dataset: str) -> str:
     """The recipes beside each other, each at the length of its own row."""
-    found = [row for row in _compared(root, dataset) if row.get("own_length") == "1"]
+    found = [row for row in _compared(root, dataset) if _longer(row)]
     if not found:
         return "Not measured yet."
     rows = []
@@ -124,10 +126,15 @@ def _compared(root: Path, dataset: str) -> list[dict[str, str]]:
     return [row for row in files.read_csv(root / "docs" / "compare.csv") if row["dataset"] == dataset]
 
 
-def _spread(rows: Sequence[Row], name: str) -> str:
+def _longer(row: Row) -> bool:
+    """Whether a run was as long as its recipe's row says, and not by chance as long as all others."""
+    return row.get("own_length") == "1" and int(row["images"]) != EQUAL_IMAGES
+
+
+def _spread(rows: Sequence[Row], name: str, form: str = ".2f") -> str:
     """Mean and, of several rows, deviation of a column."""
     values = [float(row[name]) for row in rows]
-    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+    return f"{mean(values):{form}}" + (f" ± {stdev(values):{form}}" if len(values) > 1 else "")
 
 
 def worth(root: Path, dataset: str) -> str:
@@ -251,10 +258,12 @@ def _sizes(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def _judged(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return ["–"] * 3
     ratio = average(rows, "fid_ratio")
+    digits = 2 if ratio < 10 else 1 if ratio < 100 else 0
     likeness = mean(float(row["is_mean"]) / float(row["is_real"]) for row in rows)
-    digits = 1 if ratio < 100 else 0
-    return [f"{ratio:,.{digits}f}", f"{likeness:.3f}", f"{average(rows, 'cas'):.1%}"]
+    return [_spread(rows, "fid_ratio", f",.{digits}f"), f"{likeness:.3f}", _spread(rows, "cas", ".1%")]
 
 
 def _verdict(rows: Sequence[Row]) -> str:
@@ -265,7 +274,7 @@ def _verdict(rows: Sequence[Row]) -> str:
 
 
 EXPERIMENTS = (
-    *("seeds", "wide", "wide-fashion", "longer", "source", "epoch"),  # docs/results.md
+    *("seeds", "wide", "wide-fashion", "own-cpu", "longer", "source", "epoch"),  # docs/results.md
     *(
         "class-scale",
         "penalty",
@@ -277,10 +286,11 @@ EXPERIMENTS = (
         "average",
         "average-other",
         "wgan",
+        "rpgan",
         "fresh",
     ),  # docs/training.md, and all that follow
     *("truncation", "labeller", "rejection", "mistakes", "rate", "profile"),
-    *("gpu-recorded", "gpu-rate", "gpu-stages", "gpu-batch"),
+    *("gpu-recorded", "gpu-rate", "gpu-stages", "gpu-batch", "gpu-advice", "gpu-dvc", "gpu-shared"),
     *("draws", "zero", "translated", "clusters"),  # docs/labels.md
     "threads",  # docs/reproducing.md
     "peers",  # docs/metrics.md
