@@ -9,6 +9,7 @@ from typing import Any
 from src.core.errors import PipelineError
 
 WAIT = 60  # seconds between looks at the queue: each takes more than a second of a core
+LOOKS = 3  # at `dvc exp show`, which fails while a worker removes the folder of a finished run
 
 
 def dvc(*arguments: str) -> str:
@@ -33,13 +34,22 @@ def waiting() -> set[str]:
 def finished() -> dict[str, dict[str, Any]]:
     """What `dvc exp show` tells of each finished experiment on this commit, by its name."""
     found = {}
-    for row in json.loads(dvc("exp", "show", "--json")):
+    for row in json.loads(_shown()):
         for experiment in row.get("experiments") or []:
             if (experiment.get("executor") or {}).get("state") not in (None, "success"):
                 continue  # shown with the metrics of the commit that it starts from
             for revision in experiment["revs"]:
                 found[revision["name"]] = revision
     return found
+
+
+def _shown() -> str:
+    for _ in range(LOOKS - 1):
+        try:
+            return dvc("exp", "show", "--json")
+        except PipelineError:
+            time.sleep(WAIT / 10)
+    return dvc("exp", "show", "--json")
 
 
 def work(

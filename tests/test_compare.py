@@ -334,3 +334,21 @@ def test_a_command_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PipelineError, match=r"^dvc exp show --json: ERROR: "):
         queue.dvc("exp", "show", "--json")
+
+
+def test_experiments_are_asked_for_again_while_a_worker_clears_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = ["gone", "[]", "gone", "gone", "gone"]
+
+    def dvc(*arguments: str) -> str:
+        assert arguments == ("exp", "show", "--json")
+        if (answer := answers.pop(0)) == "gone":
+            raise PipelineError("no such directory")
+        return answer
+
+    monkeypatch.setattr(queue, "dvc", dvc)
+    monkeypatch.setattr(queue, "WAIT", 0)
+    assert queue.finished() == {}
+    assert len(answers) == 3
+    with pytest.raises(PipelineError, match=r"^no such directory$"):
+        queue.finished()
+    assert not answers
