@@ -26,6 +26,7 @@ from src.core import files, params, stage
 from src.core.machine import set_up
 from src.core.settings import Params
 from src.gan import games, verdict
+from src.report import measured
 
 # Rows of `recipes` that are not compared unless --recipes names them, and why.
 LEFT_OUT = {
@@ -76,8 +77,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--datasets", nargs="+", default=["mnist", "fashion-mnist"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--budgets", nargs="+", choices=BUDGETS, default=[*BUDGETS])
-    parser.add_argument("--images", type=int, default=100_000, help="real images, for equal images")
-    parser.add_argument("--reference", default="lsgan", help="equal time is what this recipe needs for them")
+    parser.add_argument(
+        "--images", type=int, default=measured.EQUAL_IMAGES, help="real images, for equal images"
+    )
+    parser.add_argument(
+        "--reference", default=measured.EQUAL_TIME, help="equal time is what this recipe needs for them"
+    )
     parser.add_argument("--results", type=Path, default=Path("docs/compare.csv"), help="table to add to")
     parser.add_argument(
         "--jobs", type=int, default=1, help="experiments at a time; see threads in params.yaml"
@@ -97,11 +102,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     rates |= {name: rate(settings, name) for name in (args.reference, *recipes) if name not in rates}
 
     def budget(kind: str, recipe: str) -> int:
-        """Real images of a run; in tenths, so that recipes of about the same speed share their runs."""
+        """Real images of a run."""
         if kind == "own":
             return own_length(settings, recipe)
-        tenths = round(10 * rates[recipe] / rates[args.reference]) if kind == "time" else 10
-        return int(max(1, tenths) * args.images // 10)
+        if kind == "time":
+            return measured.in_equal_time(rates[recipe], rates[args.reference], args.images)
+        return int(args.images)
 
     wanted = {
         (dataset, kind, recipe, seed): Experiment(

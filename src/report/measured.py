@@ -93,7 +93,7 @@ def compare(root: Path, dataset: str) -> str:
         mine = [row for row in found if row["recipe"] == recipe]
         speed = average(mine, "images_a_second")
         seconds = EQUAL_IMAGES / speed
-        fitting = max(1, round(10 * speed / reference)) * EQUAL_IMAGES // 10
+        fitting = in_equal_time(speed, reference)
         equal, timed = ([row for row in mine if int(row["images"]) == n] for n in (EQUAL_IMAGES, fitting))
         first = [*_judged(equal), _verdict(equal), f"{seconds:.{int(seconds < 10)}f}"]
         rows.append([f"`{recipe}`", *first, f"{fitting:,}", *_judged(timed)])
@@ -103,6 +103,17 @@ def compare(root: Path, dataset: str) -> str:
     many = seeds(len({row["seed"] for row in found}))
     caption = f"On {dataset}, {EQUAL_IMAGES:,} images each; {many}; {where(found)}. {real}"
     return table(head, rows, caption)
+
+
+def in_equal_time(speed: float, reference: float, images: int = EQUAL_IMAGES) -> int:
+    """The number of images that takes as long as `images` take at the rate `reference`.
+
+    Args:
+        speed: Images a second.
+        reference: Images a second.
+        images: The result is in tenths of it, one at least: recipes of about the same speed share their runs.
+    """
+    return max(1, round(10 * speed / reference)) * images // 10
 
 
 def own_length(root: Path, dataset: str) -> str:
