@@ -56,6 +56,14 @@ def test_labels_are_interpolated_between_budgets(error: float, labels: str) -> N
     assert budgets.equivalent(CURVE, error) == labels
 
 
+def test_labels_are_needed_for_an_error_by_the_same_draws() -> None:
+    # B's second draw of 10 labels went wrong, and E was not run on it.
+    found = rows("10", "semi_supervised", 0.07, 0.31) + rows("10", "both_tuned", 0.07)
+    found += rows("100", "semi_supervised", 0.01, 0.01)
+    told = budgets.table_of_differences(found).splitlines()
+    assert "| labels that B needs for E's error | 10 | – |" in told
+
+
 def test_budgets_are_in_order_of_their_size_and_all_is_last() -> None:
     assert budgets.budgets(CURVE) == ["0", "10", "1000", "all"]
     assert budgets.curves(CURVE) == [

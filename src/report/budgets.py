@@ -126,7 +126,11 @@ def table_of_differences(rows: Sequence[Row]) -> str:
         for pair, told in PAIRS.items()
     ]
     both = [errors(rows, labels, "both_tuned") for labels in columns]
-    needed = [equivalent(rows, mean(found.values())) if found else "–" for found in both]
+    # B by the same draws as E: those of few labels differ too much to compare others.
+    needed = [
+        equivalent([row for row in rows if row["seed"] in found], mean(found.values())) if found else "–"
+        for found in both
+    ]
     lines.append(["labels that B needs for E's error", *needed])
     note = "Percentage points of error that the second arm is better, with 95% intervals over draws"
     return table(["labels in all", *map(_labels, columns)], lines, f"{note}; {where(rows)}")
