@@ -73,6 +73,17 @@ def test_budgets_are_in_order_of_their_size_and_all_is_last() -> None:
     ]
 
 
+def test_curves_compare_arms_over_the_same_draws() -> None:
+    # B's draws 1 and 2 went wrong; E has not been run on 2, and a set of another size only on 0.
+    found = rows("10", "semi_supervised", 0.07, 0.31, 0.5) + rows("10", "both_tuned", 0.06, 0.3)
+    found += rows("10", "large_tuned", 0.05)
+    assert budgets.curves(found) == [
+        (10, budgets.ARMS["semi_supervised"], pytest.approx(0.19), pytest.approx(0.169706, rel=1e-4)),
+        (10, budgets.ARMS["both_tuned"], pytest.approx(0.18), pytest.approx(0.169706, rel=1e-4)),
+    ]
+    assert "29.33 ± 21.55; 50.00; 3" in budgets.table_of_errors(found)  # the table has all of them
+
+
 def test_tables_tell_means_worst_draws_and_how_many_there_were() -> None:
     found = CURVE + rows("10", "both_tuned", 0.07, 0.05) + rows("10", "guessed_tuned", 0.08)
     errors = budgets.table_of_errors(found).splitlines()

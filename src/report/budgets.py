@@ -24,6 +24,8 @@ ARMS = {
     "small_tuned": "D with 6,000 images",
     "large_tuned": "D with 600,000 images",
 }
+# Not in the picture: they tell of the set's size, at two budgets.
+SIZES = ("small_tuned", "large_tuned")
 # What is subtracted from which: above 0, the synthetic images were worth something.
 PAIRS = {
     ("guessed_tuned", "synthetic_tuned"): "C − D: synthetic images instead of real ones",
@@ -101,13 +103,21 @@ def count(labels: str) -> int:
 
 
 def curves(rows: Sequence[Row]) -> list[tuple[int, str, float, float]]:
-    """Budget, arm, mean error and deviation (0 of a single draw), of the budgets that a log axis can show."""
-    return [
-        (count(labels), ARMS[arm], mean(found.values()), stdev(found.values()) if len(found) > 1 else 0.0)
-        for arm in ARMS
-        for labels in budgets(rows)
-        if labels != "0" and (found := errors(rows, labels, arm))
-    ]
+    """Budget, arm, mean error and deviation (0 of a single draw), of the budgets that a log axis can show.
+
+    Of each budget over the draws that all its arms have: with few labels, draws differ more than arms do.
+    """
+    points = []
+    for labels in budgets(rows):
+        found = {arm: errors(rows, labels, arm) for arm in ARMS if arm not in SIZES}
+        there = {arm: own for arm, own in found.items() if own and labels != "0"}
+        for arm, own in there.items():
+            shared = [error for draw, error in own.items() if all(draw in other for other in there.values())]
+            if shared:
+                deviation = stdev(shared) if len(shared) > 1 else 0.0
+                points.append((count(labels), ARMS[arm], mean(shared), deviation))
+    order = list(ARMS.values())
+    return sorted(points, key=lambda point: (order.index(point[1]), point[0]))
 
 
 def table_of_errors(rows: Sequence[Row]) -> str:
