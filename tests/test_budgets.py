@@ -81,6 +81,8 @@ def test_curves_compare_arms_over_the_same_draws() -> None:
         (10, budgets.ARMS["semi_supervised"], pytest.approx(0.19), pytest.approx(0.169706, rel=1e-4)),
         (10, budgets.ARMS["both_tuned"], pytest.approx(0.18), pytest.approx(0.169706, rel=1e-4)),
     ]
+    # nothing to compare
+    assert budgets.curves(rows("10", "scratch", 0.1) + rows("10", "both_tuned", 0.1, first=1)) == []
     assert "29.33 ± 21.55; 50.00; 3" in budgets.table_of_errors(found)  # the table has all of them
 
 
@@ -98,6 +100,40 @@ def test_tables_tell_means_worst_draws_and_how_many_there_were() -> None:
     # 0.03 and 0.01: mean 0.02, deviation 0.01414, t(0.975, 1) = 12.706
     assert differences[4] == "| B − E | – | +2.00 (-10.71 to +14.71) | – | – |"
     assert differences[7] == "| labels that B needs for E's error | – | 26 | – | – |"
+
+
+def gains(*budgets_and_errors: tuple[str, float, float]) -> list[dict[str, str]]:
+    """B's errors are 5% and 5.1%, E's are told."""
+    return [
+        row
+        for labels, first, second in budgets_and_errors
+        for row in rows(labels, "semi_supervised", 0.05, 0.051) + rows(labels, "both_tuned", first, second)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        # gains of 2 points each, and of 2 and -2 points, which is none
+        (
+            gains(("0", 0.03, 0.031), ("10", 0.03, 0.071), ("100", 0.03, 0.031), ("1000", 0.07, 0.031)),
+            "budgets of 0, 100, from 1,000 on it is not",
+        ),
+        (
+            gains(("100", 0.03, 0.031), ("1000", 0.07, 0.031), ("all", 0.06, 0.06)),
+            "budgets of 100, from 1,000 on it is not",
+        ),
+        (gains(("1000", 0.03, 0.031), ("all", 0.03, 0.071)), "budgets of 1,000, with all it is not"),
+        (gains(("1000", 0.03, 0.031), ("all", 0.03, 0.031)), "budgets of 1,000, all"),
+        (gains(("10", 0.06, 0.061)), "no budget"),  # a loss
+    ],
+)
+def test_the_budget_is_told_from_which_a_gain_is_zero(found: list[dict[str, str]], told: str) -> None:
+    single = rows("50", "semi_supervised", 0.5) + rows("50", "both_tuned", 0.1)
+    assert budgets.where_zero(found + single).splitlines()[2:] == [
+        f"- E over B: a gain is shown with {told}."
+    ]
+    assert budgets.where_zero(single) == ""
 
 
 def test_the_document_has_a_table_for_each_data_set(tmp_path: Path) -> None:

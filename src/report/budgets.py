@@ -1,7 +1,7 @@
 """What a synthetic set is worth over the budget of labels: docs/worth.csv as tables and points of curves."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import mean, stdev
 from typing import NamedTuple
@@ -34,6 +34,8 @@ PAIRS = {
     ("guessed_tuned", "teaching_tuned"): "C − F: made to teach, instead of real ones",
     ("semi_supervised", "rendered"): "rendered digits, for B",
 }
+# The gains that a set's worth is read from.
+GAINS = {("semi_supervised", "both_tuned"): "E over B", ("guessed_tuned", "both_tuned"): "E over C"}
 CONFIDENCE = 0.95
 ALL = 50_000  # what `all` stands at on an axis
 
@@ -144,6 +146,28 @@ def table_of_differences(rows: Sequence[Row]) -> str:
     lines.append(["labels that B needs for E's error", *needed])
     note = "Percentage points of error that the second arm is better, with 95% intervals over draws"
     return table(["labels in all", *map(_labels, columns)], lines, f"{note}; {where(rows)}")
+
+
+def where_zero(rows: Sequence[Row]) -> str:
+    """With which budgets E gains on B and on C, and from which on that is not shown, as a list in Markdown.
+
+    A gain is shown where its interval is above zero. A single draw has none, so its budget is left out.
+    """
+    lines = []
+    for pair, name in GAINS.items():
+        found = {labels: difference(rows, labels, pair) for labels in budgets(rows)}
+        gains = {labels: one.low > 0 for labels, one in found.items() if one and one.pairs > 1}
+        some = [_labels(labels) for labels, above in gains.items() if above]
+        told = f"a gain is shown with {'budgets of ' + ', '.join(some) if some else 'no budget'}"
+        if some and (none := [*gains][_last(gains) + 1 :]):
+            told += ", with all it is not" if none == ["all"] else f", from {_labels(none[0])} on it is not"
+        if gains:
+            lines.append(f"- {name}: {told}.")
+    return "\n".join(["By the intervals of budgets with more than one draw:\n", *lines]) if lines else ""
+
+
+def _last(gains: Mapping[str, bool]) -> int:
+    return max(place for place, above in enumerate(gains.values()) if above)
 
 
 def told(rows: Sequence[Row], labels: str) -> str:

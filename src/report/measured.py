@@ -153,7 +153,8 @@ def worth(root: Path, dataset: str) -> str:
     found = _budgets(root, dataset)
     if not found:
         return "Not measured yet."
-    return f"{budgets.table_of_errors(found)}\n\n{budgets.table_of_differences(found)}"
+    tables = (budgets.table_of_errors(found), budgets.table_of_differences(found), budgets.where_zero(found))
+    return "\n\n".join(part for part in tables if part)
 
 
 def worth_told(root: Path, labels: str) -> str:
@@ -285,7 +286,7 @@ def _verdict(rows: Sequence[Row]) -> str:
 
 
 EXPERIMENTS = (
-    *("seeds", "wide", "wide-fashion", "own-cpu", "longer", "source", "epoch"),  # docs/results.md
+    *("seeds", "wide", "wide-fashion", "budget", "own-cpu", "longer", "source", "epoch"),  # docs/results.md
     *(
         "class-scale",
         "penalty",
