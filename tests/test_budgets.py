@@ -117,13 +117,13 @@ def gains(*budgets_and_errors: tuple[str, float, float]) -> list[dict[str, str]]
         # gains of 2 points each, and of 2 and -2 points, which is none
         (
             gains(("0", 0.03, 0.031), ("10", 0.03, 0.071), ("100", 0.03, 0.031), ("1000", 0.07, 0.031)),
-            "budgets of 0, 100, from 1,000 on it is not",
+            "budgets of 0, 100; from 1,000 on it is not",
         ),
         (
             gains(("100", 0.03, 0.031), ("1000", 0.07, 0.031), ("all", 0.06, 0.06)),
-            "budgets of 100, from 1,000 on it is not",
+            "budgets of 100; from 1,000 on it is not",
         ),
-        (gains(("1000", 0.03, 0.031), ("all", 0.03, 0.071)), "budgets of 1,000, with all it is not"),
+        (gains(("1000", 0.03, 0.031), ("all", 0.03, 0.071)), "budgets of 1,000; with all it is not"),
         (gains(("1000", 0.03, 0.031), ("all", 0.03, 0.031)), "budgets of 1,000, all"),
         (gains(("10", 0.06, 0.061)), "no budget"),  # a loss
     ],

@@ -160,7 +160,7 @@ def where_zero(rows: Sequence[Row]) -> str:
         some = [_labels(labels) for labels, above in gains.items() if above]
         told = f"a gain is shown with {'budgets of ' + ', '.join(some) if some else 'no budget'}"
         if some and (none := [*gains][_last(gains) + 1 :]):
-            told += ", with all it is not" if none == ["all"] else f", from {_labels(none[0])} on it is not"
+            told += "; with all it is not" if none == ["all"] else f"; from {_labels(none[0])} on it is not"
         if gains:
             lines.append(f"- {name}: {told}.")
     return "\n".join(["By the intervals of budgets with more than one draw:\n", *lines]) if lines else ""

@@ -286,7 +286,17 @@ def _verdict(rows: Sequence[Row]) -> str:
 
 
 EXPERIMENTS = (
-    *("seeds", "wide", "wide-fashion", "budget", "own-cpu", "longer", "source", "epoch"),  # docs/results.md
+    *(
+        "seeds",
+        "wide",
+        "wide-fashion",
+        "budget",
+        "fashion-guesses",
+        "own-cpu",
+        "longer",
+        "source",
+        "epoch",
+    ),  # docs/results.md
     *(
         "class-scale",
         "penalty",
