@@ -64,6 +64,16 @@ def test_labels_are_needed_for_an_error_by_the_same_draws() -> None:
     assert "| labels that B needs for E's error | 10 | – |" in told
 
 
+def test_more_labels_are_needed_and_not_fewer() -> None:
+    # B was lucky with 50 labels. It errs on 2% with 100 and on 1% with 1,000: E's 1.41% is halfway, on
+    # logarithmic axes.
+    found = rows("50", "semi_supervised", 0.01) + rows("100", "semi_supervised", 0.02)
+    found += rows("1000", "semi_supervised", 0.01) + rows("100", "both_tuned", 0.0141421)
+    found += rows("1000", "both_tuned", 0.015)
+    told = budgets.table_of_differences(found).splitlines()
+    assert "| labels that B needs for E's error | – | 316 | fewer than 1,000 |" in told
+
+
 def test_budgets_are_in_order_of_their_size_and_all_is_last() -> None:
     assert budgets.budgets(CURVE) == ["0", "10", "1000", "all"]
     assert budgets.curves(CURVE) == [

@@ -99,6 +99,17 @@ def equivalent(rows: Sequence[Row], error: float, arm: str = "semi_supervised") 
     return f"more than {points[-1][0]:,}"
 
 
+def _needed(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    """How many labels B needs for E's error with the first of these budgets.
+
+    By the same draws as E, for those of few labels differ too much to compare others. From that budget on,
+    since the question is how many more: with fewer labels, a lucky draw of B would do.
+    """
+    found = errors(rows, columns[0], "both_tuned")
+    same = [row for row in rows if row["seed"] in found and row["labels"] in columns]
+    return equivalent(same, mean(found.values())) if found else "–"
+
+
 def count(labels: str) -> int:
     """A budget as a number."""
     return ALL if labels == "all" else int(labels)
@@ -137,12 +148,7 @@ def table_of_differences(rows: Sequence[Row]) -> str:
         [told, *(points(difference(rows, labels, pair)) for labels in columns)]
         for pair, told in PAIRS.items()
     ]
-    both = [errors(rows, labels, "both_tuned") for labels in columns]
-    # B by the same draws as E: those of few labels differ too much to compare others.
-    needed = [
-        equivalent([row for row in rows if row["seed"] in found], mean(found.values())) if found else "–"
-        for found in both
-    ]
+    needed = [_needed(rows, columns[place:]) for place in range(len(columns))]
     lines.append(["labels that B needs for E's error", *needed])
     note = "Percentage points of error that the second arm is better, with 95% intervals over draws"
     return table(["labels in all", *map(_labels, columns)], lines, f"{note}; {where(rows)}")
