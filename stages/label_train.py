@@ -71,12 +71,11 @@ def guessed(
         source = labelled.usable_source(labelled.read_source(args.source), spec).to(device)
     else:
         drawn.require_all(names)
-    own, pixels = drawn.images.to(device), pixels.to(device)
-    inputs = (args.real, args.source, args.labels, args.extractor)
+    inputs, pixels = (args.real, args.source, args.labels, args.extractor), pixels.to(device)
     with checkpoint.opened(__file__, settings=(settings,), inputs=inputs) as resuming:
         unseen, seed = settings.validation, settings.seed
-        found = guess(own, source, pixels, spec, how, unseen=unseen, seed=seed, checkpoint=resuming)
-        known = {"source": ledger.guessed(len(own), rendered=rendered)} | found.told
+        found = guess(drawn, source, pixels, spec, how, unseen=unseen, seed=seed, checkpoint=resuming)
+        known = {"source": ledger.guessed(count, rendered=rendered)} | found.told
         for line in found.said:
             print(line)
         if found.opinion:

@@ -50,6 +50,7 @@ TINY = {
     "finetune.labels": [10, 200],
     "render.count": 100,
     "render.test_count": 100,
+    "label_train.contrast_steps": 2,
     "label_train.steps": 4,
     "worth.steps": 3,
     "worth.finetune_steps": 2,

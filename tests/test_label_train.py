@@ -12,7 +12,7 @@ import torch
 import yaml
 from conftest import GREY, ROOT, write_set
 
-from src.classifiers import augmentation, semi_supervised, supervised
+from src.classifiers import augmentation, contrast, semi_supervised, supervised
 from src.core import files
 from src.core.errors import PipelineError
 from src.core.params import DATASETS
@@ -31,7 +31,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     params |= {"validation": VALIDATION, "threads": 1}
     params["evaluate"] |= {"images": VALIDATION}
     params["watch"] |= {"check_images": VALIDATION}
-    params["label_train"] |= {"width": 4, "steps": 6, "batch_size": 20, "unlabelled": 20}
+    params["label_train"] |= {"width": 4, "contrast_steps": 5, "steps": 6, "batch_size": 20, "unlabelled": 20}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     (tmp_path / DATASETS).parent.mkdir(parents=True)
     shutil.copy(ROOT / DATASETS, tmp_path / DATASETS)
@@ -132,6 +132,25 @@ def test_a_number_of_labels_is_kept_and_the_others_are_guessed_from_them(
         assert 60 <= ledger["looked_at"] <= TRAIN - VALIDATION
     else:
         assert ledger["looked_at"] == 60
+
+
+@pytest.mark.parametrize(
+    ("changes", "spreads"),
+    [({}, True), ({"contrast_steps": 0}, False), ({"rendered": True, "min_agreement": 0.0}, False)],
+)
+def test_labels_are_spread_first_unless_rendered_digits_teach_or_nobody_wants_it(
+    changes: dict[str, Any], spreads: bool, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, ...]] = []
+    learn = contrast.learn
+
+    def noted(pixels: torch.Tensor, *given: Any, **options: Any) -> contrast.Encoder:
+        seen.append(tuple(pixels.shape))
+        return learn(pixels, *given, **options)
+
+    monkeypatch.setattr(contrast, "learn", noted)
+    labelled_with(20, **changes)
+    assert seen == [(TRAIN - VALIDATION, 1, 28, 28)] * spreads  # of validation images nothing is learnt
 
 
 def test_labels_outside_the_budget_are_not_read(project: Path) -> None:

@@ -36,8 +36,8 @@ def write_project(folder: Path, loss: str, labels: int, *, relabel: bool, garbag
     params["bases"] = params["recipes"]
     params["watch"] |= {"log_points": 4, "checks": 2, "grids": 2, "check_images": 100}
     params["render"] |= {"count": 100, "test_count": 100}
-    tiny = {"width": 4, "steps": 5, "batch_size": 20, "unlabelled": 20, "min_agreement": 0.0}
-    params["label_train"] |= tiny
+    tiny = {"width": 4, "contrast_steps": 5, "steps": 5, "batch_size": 20, "unlabelled": 20}
+    params["label_train"] |= tiny | {"min_agreement": 0.0}
     params["labeller"] |= {"width": 2, "epochs": 1}
     params["generate"] |= {"count": 100, "test_count": 50, "relabel": relabel}
     params["evaluate"] |= {"images": 50}

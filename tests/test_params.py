@@ -230,7 +230,7 @@ RANGES = {
     "from 100 to 1000000": ["watch.check_images"],
     "from 1 to 1000000": ["label_train.steps", "worth.steps", "worth.finetune_steps"],
     "from 0 to 0.999999": ["label_train.ema"],
-    "from 0 to 1000000": ["verdict.max_missing_classes"],
+    "from 0 to 1000000": ["label_train.contrast_steps", "verdict.max_missing_classes"],
     "from 0 to 1000": ["verdict.max_fid_left"],
     "from 0 to 100": ["verdict.max_class_kl"],
     "from 0 to 10": ["verdict.min_diversity"],

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from src.classifiers import semi_supervised, supervised
+from src.classifiers import contrast, semi_supervised, supervised
 from src.classifiers.augmentation import STRONG
+from src.classifiers.spreading import Spread
 from src.core import params
 from src.core.checkpoint import Checkpoint
 from src.core.replay import Piece, Replay
@@ -23,6 +24,8 @@ from src.gan import games
 from src.gan.gan import Gan
 from src.networks.classifier import ConvClassifier
 from src.networks.network import build
+
+CLASSIFIERS = ("contrast", "semi_supervised", "supervised")
 
 
 def images_of(count: int) -> Labelled:
@@ -85,7 +88,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         monkeypatch.setattr(torch.cuda, "graph", noting)
         monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
         monkeypatch.setattr(Graph, "made", 0)
-        for module in ("src.gan.gan", "src.classifiers.supervised", "src.classifiers.semi_supervised"):
+        for module in ("src.gan.gan", *(f"src.classifiers.{name}" for name in CLASSIFIERS)):
             monkeypatch.setattr(f"{module}.Replay", Recording)
 
     return start
@@ -176,19 +179,28 @@ def test_recorded_classifiers_are_the_same_classifiers(recorded: Callable[[], No
         )
         return network
 
-    def semi_supervised_one() -> nn.Module:
+    def semi_supervised_one(spread: bool = False) -> nn.Module:
         network = build(ConvClassifier, GREY, seed=0, width=2)
         how = params.read(ROOT / "params.yaml").label_train
         how = replace(how, steps=7, batch_size=4, unlabelled=8, threshold=0.1)
         assert isinstance(how, SemiSupervised)
         rng, checkpoint = torch.Generator().manual_seed(0), Checkpoint(None)
         target = images_of(30).pixels
-        semi_supervised.fit(network, images_of(20), target, how, rng=rng, title="one", checkpoint=checkpoint)
+        known = Spread(torch.arange(30) % 10, torch.ones(30, dtype=torch.bool)) if spread else None
+        semi_supervised.fit(
+            network, images_of(20), target, how, rng=rng, title="one", checkpoint=checkpoint, spread=known
+        )
         return network
 
-    makers = (supervised_one, lambda: supervised_one(change=STRONG), semi_supervised_one)
+    def contrasted() -> nn.Module:
+        how = params.read(ROOT / "params.yaml").label_train
+        how = replace(how, width=2, contrast_steps=7, unlabelled=8)
+        return contrast.learn(images_of(30).pixels, GREY, how, seed=0, checkpoint=Checkpoint(None))
+
+    makers: list[Callable[[], nn.Module]] = [supervised_one, lambda: supervised_one(change=STRONG)]
+    makers += [semi_supervised_one, lambda: semi_supervised_one(spread=True), contrasted]
     plain = [[*make().state_dict().values()] for make in makers]
     recorded()
     again = [[*make().state_dict().values()] for make in makers]
-    assert Graph.made == 3
+    assert Graph.made == 5
     assert all(same(*pair) for pair in zip(plain, again, strict=True))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from src.classifiers import augmentation, semi_supervised, supervised
 from src.classifiers.semi_supervised import Alignment
+from src.classifiers.spreading import Spread
 from src.core.checkpoint import Checkpoint
 from src.core.errors import PipelineError
 from src.core.settings import SemiSupervised
@@ -23,6 +24,7 @@ from src.networks.network import build
 SPEC = ImageSpec(channels=1, height=12, width=12, classes=4)
 SETTINGS = SemiSupervised(
     rendered=False,
+    contrast_steps=10,
     width=4,
     steps=250,
     batch_size=16,
@@ -63,12 +65,15 @@ def fitted(
     source: Labelled = SOURCE,
     target: Tensor = TARGET.pixels,
     checkpoint: Checkpoint | None = None,
+    spread: Spread | None = None,
     **changes: Any,
 ) -> ConvClassifier:
     network = build(ConvClassifier, SPEC, seed=0, width=4)
     settings = dataclasses.replace(SETTINGS, **changes)
     kept = checkpoint or Checkpoint(None)
-    semi_supervised.fit(network, source, target, settings, rng=rng(), title="test", checkpoint=kept)
+    semi_supervised.fit(
+        network, source, target, settings, rng=rng(), title="test", checkpoint=kept, spread=spread
+    )
     return network
 
 
@@ -117,6 +122,32 @@ def test_what_is_learnt_are_the_guesses_of_the_average_as_they_are_aligned(
     assert {tuple(guesses.shape) for guesses in seen} == {(32, 4)}
     torch.testing.assert_close(torch.cat(seen).sum(dim=1), torch.ones(3200))
     assert strengths == pytest.approx([1 - step / 100 for step in range(100)])
+
+
+def spread_as(labels: Tensor, sure: float) -> Spread:
+    """These labels for the target, of which so many are sure."""
+    return Spread(labels, torch.arange(len(labels)) < sure * len(labels))
+
+
+def test_until_the_network_is_sure_it_learns_the_labels_that_were_spread_and_are_sure() -> None:
+    untold, others = fitted(steps=100, threshold=1.0), (TARGET.given + 1) % 4
+    # Squares of the source are as bright as can be, and those of the target are not: it tells them apart.
+    network = fitted(steps=100, threshold=1.0, spread=spread_as(others, 1))
+    assert (supervised.predict(network, TARGET.pixels) == others).double().mean() > 0.9
+    assert supervised.accuracy(untold, TARGET) > 0.9
+    assert same(weights(untold), weights(fitted(steps=100, threshold=1.0, spread=spread_as(others, 0))))
+
+
+def test_a_sure_guess_is_learnt_only_if_it_was_spread_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    none, every = torch.full((300,), 3), torch.full((300,), 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(  # whatever is guessed, it is surely class 2
+            Alignment, "__call__", lambda _, guesses, strength: torch.eye(4)[torch.full((len(guesses),), 2)]
+        )
+        nothing, agreed = (fitted(steps=30, spread=spread_as(labels, 1)) for labels in (none, every))
+        assert same(weights(agreed), weights(fitted(steps=30)))
+    assert not same(weights(nothing), weights(agreed))
+    assert same(weights(nothing), weights(fitted(steps=30, threshold=1.0)))
 
 
 def test_what_comes_out_is_the_moving_average() -> None:

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from src.classifiers import semi_supervised, supervised
+from src.classifiers import contrast, semi_supervised, spreading, supervised
 from src.core.checkpoint import Checkpoint
 from src.core.errors import PipelineError
 from src.core.seeding import generator_for, stream_seed
 from src.core.settings import SemiSupervised, Supervised
 from src.datasets import clusters
+from src.datasets.budget import Drawn
 from src.datasets.labelled import Labelled
 from src.datasets.spec import ImageSpec
 from src.networks.classifier import ConvClassifier
@@ -104,7 +105,7 @@ class Opinion(NamedTuple):
 
 
 def guess(
-    own: Labelled,
+    drawn: Drawn,
     source: Labelled | None,
     pixels: Tensor,
     spec: ImageSpec,
@@ -116,14 +117,16 @@ def guess(
 ) -> Guesses:
     """Guesses the labels of images by a classifier that learns from them, and from labelled ones.
 
-    Where two classifiers that were trained differently say the same, both are mostly right, for the one's
-    mistakes are not the other's (Jiang et al. 2022): it takes no label to see that they don't.
+    With labelled images of the same kind only, their labels are first spread over a graph of all images
+    (`contrast_steps`). With others besides, a second classifier gives its opinion: where two that were
+    trained differently say the same, both are mostly right, for the one's mistakes are not the other's (Jiang
+    et al. 2022). It takes no label to see that they don't.
 
     Args:
-        own: Images of the same kind with labels; there may be none.
+        drawn: Those of the images that have a label; there may be none.
         source: Images of another kind with labels, which may not carry over: where there are some, a second
             classifier, of the same width, learns from them only and gives its opinion.
-        pixels: Images without labels, uint8 (n, channels, height, width), on the same device.
+        pixels: All images, uint8 (n, channels, height, width), on the source's device.
         spec: What all look like.
         how: The classifier's settings.
         unseen: Of so many images, the last ones, nothing is learnt.
@@ -135,30 +138,23 @@ def guess(
         weights_seed = stream_seed(f"guessing/{purpose}/weights", seed)
         return build(ConvClassifier, spec, seed=weights_seed, width=how.width).to(pixels.device)
 
-    network = classifier("network")
-    semi_supervised.fit(
-        network,
-        joined(own, source),
-        pixels[: len(pixels) - unseen],
-        how,
-        rng=generator_for("guessing/network/batches", seed),
-        title="labeller of real images",
-        checkpoint=checkpoint,
-    )
+    network, own = classifier("network"), drawn.images.to(pixels.device)
+    seen, spread = pixels[: len(pixels) - unseen], None
+    if not source and how.contrast_steps:
+        encoder = contrast.learn(seen, spec, how, seed=seed, checkpoint=checkpoint)
+        spread = spreading.spread(contrast.embed(encoder, seen), drawn.draw.indices, own.given, spec.classes)
+    rng, title = generator_for("guessing/network/batches", seed), "labeller of real images"
+    told = joined(own, source)
+    semi_supervised.fit(network, told, seen, how, rng=rng, title=title, checkpoint=checkpoint, spread=spread)
     labels, opinion = supervised.predict(network, pixels), None
     if source:
-        second = classifier("second opinion")
-        supervised.fit(
-            second,
-            source,
-            Supervised(how.width, 1, BATCH, how.learning_rate, how.shift),
-            rng=generator_for("guessing/second opinion/batches", seed),
-            title="second opinion",
-            checkpoint=checkpoint,
-        )
+        second, title = classifier("second opinion"), "second opinion"
+        rng = generator_for(f"guessing/{title}/batches", seed)
+        once = Supervised(how.width, 1, BATCH, how.learning_rate, how.shift)
+        supervised.fit(second, source, once, rng=rng, title=title, checkpoint=checkpoint)
         opinion = compared(labels, supervised.predict(second, pixels), spec.classes)
-    seen, rng = slice(len(pixels) - unseen), generator_for("guessing/clusters", seed)
-    return Guesses(labels, network, opinion, clusters.shared(pixels[seen], labels[seen], spec.classes, rng))
+    rng = generator_for("guessing/clusters", seed)
+    return Guesses(labels, network, opinion, clusters.shared(seen, labels[: len(seen)], spec.classes, rng))
 
 
 def joined(own: Labelled, source: Labelled | None) -> Labelled:

@@ -4,6 +4,10 @@ What the network's moving average is sure of on an image as it is, the network l
 strongly changed (Sohn et al. 2020, eq. 4). Guesses are first divided by their running mean, so that they
 cover all classes evenly (distribution alignment, Berthelot et al. 2020, section 3.1). That fades over the
 run: at first it keeps classes from being forgotten, but they need not be equally frequent.
+
+Where labels were spread over a graph of the images, too, a guess is learnt if both say the same: alone, the
+network grows sure of what it has got wrong (docs/results.md has Fashion-MNIST). Where it is not sure, it
+learns what was spread.
 """
 
 from collections.abc import Iterator
@@ -15,6 +19,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from src.classifiers.augmentation import STRONG, shift
+from src.classifiers.spreading import Spread
 from src.classifiers.supervised import Losses
 from src.core.checkpoint import Checkpoint, Part
 from src.core.replay import Piece, Replay
@@ -68,6 +73,7 @@ def fit(
     rng: torch.Generator,
     title: str,
     checkpoint: Checkpoint,
+    spread: Spread | None = None,
 ) -> None:
     """Trains a classifier in place, and leaves its moving average's weights in it, in eval mode.
 
@@ -79,6 +85,7 @@ def fit(
         rng: Draws the order of the images and their changes.
         title: What the progress bar says; another for each classifier of a stage.
         checkpoint: Takes the training up where it was cut off.
+        spread: Labels of the unlabelled images from elsewhere, if there are any.
 
     Raises:
         PipelineError: The loss is NaN or infinite; names the step.
@@ -87,7 +94,7 @@ def fit(
         network.load_state_dict(weights)
         network.eval()
         return
-    learner = _Learner(network, source, target, settings, rng)
+    learner = _Learner(network, source, target, settings, rng, spread)
     checkpoint.track(title, **learner.parts)
     done, losses = learner.schedule.last_epoch, Losses(title, settings.steps)
     with tqdm(total=settings.steps, initial=done, desc=title, unit="step", mininterval=1) as bar:
@@ -112,8 +119,9 @@ class _Learner:
         target: Tensor,
         settings: SemiSupervised,
         rng: torch.Generator,
+        spread: Spread | None,
     ) -> None:
-        self._network, self._source, self._target = network, source, target
+        self._network, self._source, self._target, self._spread = network, source, target, spread
         self._settings, self._rng, self._shift = settings, rng, shift(settings.shift)
         self._replay = Replay(self._gradients, target.device)
         rate = settings.learning_rate
@@ -167,12 +175,17 @@ class _Learner:
             seen = self.average.network(to_unit(self._shift.make(target, moves)))
             sure, guessed = self._alignment(seen.softmax(dim=1), left).max(dim=1)
             kept = sure >= self._settings.threshold
+            weight = kept.float()
+            if self._spread:
+                told = self._spread.labels[images]
+                weight = torch.where(kept, guessed == told, self._spread.sure[images]).float()
+                guessed = told
         changed = torch.cat([STRONG.make(source, of_source), STRONG.make(target, of_target)])
         logits = self._network(changed.div_(127.5).sub_(1))
-        told, untold = logits.split([len(batch), len(images)])
+        of_labels, of_guesses = logits.split([len(batch), len(images)])
         # The mean is over all of them: guesses weigh the more, the more of them are sure.
-        guesses = (cross_entropy(untold, guessed, reduction="none") * kept).mean()
-        loss = cross_entropy(told, self._source.given[batch]) + guesses
+        guesses = (cross_entropy(of_guesses, guessed, reduction="none") * weight).mean()
+        loss = cross_entropy(of_labels, self._source.given[batch]) + guesses
         self._optimizer.zero_grad()
         loss.backward()
         yield self._network, {"loss": loss.detach(), "sure": kept.float().mean()}

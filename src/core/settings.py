@@ -83,6 +83,7 @@ class SemiSupervised:
     """How a classifier is trained on few labelled images, or some of another kind, and on unlabelled ones."""
 
     rendered: bool
+    contrast_steps: Annotated[int, Bounds(0, 10**6)]
     width: Width
     steps: Annotated[int, Bounds(1, 10**6)]
     batch_size: BatchSize

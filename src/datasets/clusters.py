@@ -4,9 +4,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.cluster.vq import kmeans2
-from scipy.sparse import coo_matrix, diags_array
+from scipy.sparse import coo_matrix, csr_matrix, diags_array
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
+from tqdm import tqdm
 
 MOST = 10_000  # images; of more, so many are drawn
 NEIGHBOURS = 10
@@ -74,21 +75,24 @@ def embedded(images: Tensor, dimensions: int) -> npt.NDArray[np.float64]:
     Returns:
         float64 (n, dimensions), each row of length 1.
     """
-    count, near = len(images), min(NEIGHBOURS, len(images) - 1)
-    neighbours = torch.cat(
-        [
-            torch.cdist(part, images).topk(near + 1, largest=False).indices[:, 1:]
-            for part in images.split(ROWS)
-        ]
-    )
-    rows = np.repeat(np.arange(count), near)
-    edges = coo_matrix((np.ones(count * near), (rows, neighbours.flatten().numpy())), (count, count)).tocsr()
-    graph = edges.maximum(edges.T)
+    count, edges = len(images), graph(images)
     # D^-1/2 W D^-1/2: its largest eigenvectors are the smallest of the normalised Laplacian
-    scale = diags_array(1 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel()))
+    scale = diags_array(1 / np.sqrt(np.asarray(edges.sum(axis=1)).ravel()))
     wanted = min(dimensions, count - 2)
-    vectors: npt.NDArray[np.float64] = eigsh(scale @ graph @ scale, k=wanted, which="LA", v0=np.ones(count))[
+    vectors: npt.NDArray[np.float64] = eigsh(scale @ edges @ scale, k=wanted, which="LA", v0=np.ones(count))[
         1
     ]
     unit: npt.NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
     return unit
+
+
+def graph(points: Tensor) -> csr_matrix:
+    """Which points, float (n, d), are neighbours: 1 where one is among the other's nearest, (n, n)."""
+    count, near = len(points), min(NEIGHBOURS, len(points) - 1)
+    parts = tqdm(points.split(ROWS), desc="nearest neighbours", unit="thousand", mininterval=1, delay=3)
+    neighbours = torch.cat(
+        [torch.cdist(part, points).topk(near + 1, largest=False).indices[:, 1:] for part in parts]
+    )
+    rows, columns = np.repeat(np.arange(count), near), neighbours.cpu().flatten().numpy()
+    edges = coo_matrix((np.ones(count * near), (rows, columns)), (count, count)).tocsr()
+    return edges.maximum(edges.T)
