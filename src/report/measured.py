@@ -29,6 +29,8 @@ FAULTS = {
     ("swapped", "0.1"): "10% wrong labels",
     ("pixels", "0"): "random pixels",
 }
+# Of the arms on budgets of labels: as shipped, and with guesses of labels that were not spread.
+WORTH, UNSPREAD = "worth.csv", "worth_unspread.csv"
 # The scores of docs/sensitivity.csv and docs/sample_size.csv, by the names that they have in tables.
 SCORED = {
     "FID": "fid",
@@ -148,22 +150,22 @@ def _spread(rows: Sequence[Row], name: str, form: str = ".2f") -> str:
     return f"{mean(values):{form}}" + (f" ± {stdev(values):{form}}" if len(values) > 1 else "")
 
 
-def worth(root: Path, dataset: str) -> str:
+def worth(root: Path, dataset: str, name: str = WORTH) -> str:
     """What a synthetic set is worth over the budget of labels: errors of all arms, and their differences."""
-    found = _budgets(root, dataset)
+    found = _budgets(root, dataset, name)
     if not found:
         return "Not measured yet."
     tables = (budgets.table_of_errors(found), budgets.table_of_differences(found), budgets.where_zero(found))
     return "\n\n".join(part for part in tables if part)
 
 
-def worth_told(root: Path, labels: str) -> str:
+def worth_told(root: Path, labels: str, name: str) -> str:
     """The same for one budget on MNIST, in sentences."""
-    return budgets.told(_budgets(root, "mnist"), labels)
+    return budgets.told(_budgets(root, "mnist", name), labels)
 
 
-def _budgets(root: Path, dataset: str) -> list[dict[str, str]]:
-    path = root / "docs" / "worth.csv"
+def _budgets(root: Path, dataset: str, name: str) -> list[dict[str, str]]:
+    path = root / "docs" / name
     return [row for row in files.read_csv(path) if row["dataset"] == dataset] if path.exists() else []
 
 
@@ -292,6 +294,8 @@ EXPERIMENTS = (
         "wide-fashion",
         "budget",
         "fashion-guesses",
+        "fashion-spread",
+        "spread-or-not",
         "own-cpu",
         "longer",
         "source",
@@ -313,7 +317,7 @@ EXPERIMENTS = (
     ),  # docs/training.md, and all that follow
     *("truncation", "labeller", "rejection", "mistakes", "rate", "profile"),
     *("gpu-recorded", "gpu-rate", "gpu-stages", "gpu-batch", "gpu-advice", "gpu-dvc", "gpu-shared"),
-    *("draws", "zero", "translated", "clusters"),  # docs/labels.md
+    *("draws", "zero", "translated", "clusters", "spreading"),  # docs/labels.md
     "threads",  # docs/reproducing.md
     "peers",  # docs/metrics.md
 )
@@ -325,8 +329,10 @@ PARTS: Mapping[str, Callable[[Path], str]] = {
     "sample-size": sample_size,
     **{f"compare-{name}": partial(compare, dataset=name) for name in ("mnist", "fashion-mnist")},
     "parts": parts_of,
-    **{f"worth-{labels}": partial(worth_told, labels=labels) for labels in ("0", "100")},
+    "worth-0": partial(worth_told, labels="0", name=WORTH),
+    "worth-100": partial(worth_told, labels="100", name=UNSPREAD),  # of more draws
     **{f"own-length-{name}": partial(own_length, dataset=name) for name in ("mnist", "fashion-mnist")},
     **{f"worth-{name}": partial(worth, dataset=name) for name in ("mnist", "fashion-mnist")},
+    "worth-unspread": partial(worth, dataset="mnist", name=UNSPREAD),
     **{f"experiment-{name}": partial(experiment, name=name) for name in EXPERIMENTS},
 }
