@@ -52,11 +52,11 @@ def test_a_label_follows_the_ring_it_is_on() -> None:
 
 def test_labels_are_those_that_solve_poissons_equation() -> None:
     points, kinds = heaps(2.0, 100, 100)
-    places = torch.tensor([3, 50, 120, 130])
+    places = torch.tensor([3, 120, 130, 140, 150, 160])
     graph = clusters.graph(points).toarray()
     laplacian = np.diag(graph.sum(axis=1)) - graph
     inflow = np.zeros(200)
-    inflow[places.numpy()] = [-0.5, -0.5, 0.5, 0.5]
+    inflow[places.numpy()] = [-5 / 6, *[1 / 6] * 5]  # of class 1, less the mean of what each label says
     solution = np.linalg.pinv(laplacian) @ inflow
     second = np.argsort(solution)[100:]  # classes are even: the higher half
     expected = torch.zeros(200, dtype=torch.int64)
@@ -75,6 +75,13 @@ def test_classes_come_out_even_and_given_labels_stay() -> None:
     assert found.labels[places].tolist() == [0, 3, 1, 2, 3]
     assert found.labels.bincount().tolist() == pytest.approx([60, 60, 60, 60], abs=4)
     assert (found.labels == kinds).double().mean() > 0.9
+
+
+def test_classes_come_out_even_where_points_say_nothing() -> None:
+    points, _ = heaps(0.0, 100, 100)
+    places = torch.arange(9)
+    found = spread(points, places, (places > 0).long(), classes=2)  # one label against eight
+    assert found.labels.bincount().tolist() == pytest.approx([100, 100], abs=4)
 
 
 def test_the_sure_ones_are_right_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
