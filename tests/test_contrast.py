@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, same, weights
+from test_checkpoint import Cut, CutError
 from torch import Tensor
 
 from src.classifiers import augmentation, contrast
@@ -104,26 +105,11 @@ def test_points_hold_features_and_half_as_much_of_the_pixels() -> None:
 def test_the_same_seed_gives_the_same_weights_also_after_a_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class CutError(Exception):
-        pass
-
-    class Cut(Checkpoint):
-        """Writes at each pause, and ends the run at the fifth."""
-
-        left = 5
-
-        def pause(self) -> None:
-            self._due = 0.0
-            super().pause()
-            self.left -= 1
-            if not self.left:
-                raise CutError
-
     whole = learnt()
     assert not any(module.training for module in whole.modules())
     assert not same(weights(whole), weights(learnt(seed=1)))
     with pytest.raises(CutError):
-        learnt(Cut(tmp_path))
+        learnt(Cut(tmp_path, 4))
     resumed = Checkpoint(tmp_path)
     assert resumed.resumed
     assert same(weights(learnt(resumed)), weights(whole))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import same, weights
+from test_checkpoint import Cut, CutError
 from torch import Tensor
 
 from src.classifiers import augmentation, semi_supervised, supervised
@@ -163,24 +164,9 @@ def test_the_same_numbers_give_the_same_weights_and_labels_of_the_target_have_no
 def test_a_run_that_is_cut_off_ends_with_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class CutError(Exception):
-        pass
-
-    class Cut(Checkpoint):
-        """Writes at each pause, and ends the run at the eighth."""
-
-        left = 8
-
-        def pause(self) -> None:
-            self._due = 0.0
-            super().pause()
-            self.left -= 1
-            if not self.left:
-                raise CutError
-
     whole = fitted(steps=20)
     with pytest.raises(CutError):
-        fitted(steps=20, checkpoint=Cut(tmp_path))
+        fitted(steps=20, checkpoint=Cut(tmp_path, 7))
     resumed = Checkpoint(tmp_path)
     assert resumed.resumed
     assert same(weights(fitted(steps=20, checkpoint=resumed)), weights(whole))
