@@ -186,7 +186,7 @@ def test_recorded_classifiers_are_the_same_classifiers(recorded: Callable[[], No
         assert isinstance(how, SemiSupervised)
         rng, checkpoint = torch.Generator().manual_seed(0), Checkpoint(None)
         target = images_of(30).pixels
-        known = Spread(torch.arange(30) % 10, torch.ones(30, dtype=torch.bool)) if spread else None
+        known = Spread(torch.arange(10), torch.arange(10), 30, 10) if spread else None
         semi_supervised.fit(
             network, images_of(20), target, how, rng=rng, title="one", checkpoint=checkpoint, spread=known
         )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from src.classifiers import augmentation, semi_supervised, supervised
 from src.classifiers.semi_supervised import Alignment
-from src.classifiers.spreading import Spread
+from src.classifiers.spreading import Spread, features
 from src.core.checkpoint import Checkpoint
 from src.core.errors import PipelineError
 from src.core.settings import SemiSupervised
@@ -125,18 +125,33 @@ def test_what_is_learnt_are_the_guesses_of_the_average_as_they_are_aligned(
     assert strengths == pytest.approx([1 - step / 100 for step in range(100)])
 
 
-def spread_as(labels: Tensor, sure: float) -> Spread:
-    """These labels for the target, of which so many are sure."""
-    return Spread(labels, torch.arange(len(labels)) < sure * len(labels))
+class Told(Spread):
+    """These labels for the target, of which so many are sure, whatever they are spread over."""
+
+    def __init__(self, labels: Tensor, sure: float) -> None:
+        super().__init__(torch.arange(0), torch.arange(0), len(labels), 4)
+        self.load_state_dict({"labels": labels, "sure": torch.arange(len(labels)) < sure * len(labels)})
+        self.asked: list[Tensor] = []
+
+    def over(self, points: Tensor) -> None:
+        self.asked.append(points)
+
+
+class Turned(Told):
+    """Which are others after they were spread."""
+
+    def over(self, points: Tensor) -> None:
+        super().over(points)
+        self.labels.copy_((self.labels + 1) % 4)
 
 
 def test_until_the_network_is_sure_it_learns_the_labels_that_were_spread_and_are_sure() -> None:
     untold, others = fitted(steps=100, threshold=1.0), (TARGET.given + 1) % 4
     # Squares of the source are as bright as can be, and those of the target are not: it tells them apart.
-    network = fitted(steps=100, threshold=1.0, spread=spread_as(others, 1))
+    network = fitted(steps=100, threshold=1.0, spread=Told(others, 1))
     assert (supervised.predict(network, TARGET.pixels) == others).double().mean() > 0.9
     assert supervised.accuracy(untold, TARGET) > 0.9
-    assert same(weights(untold), weights(fitted(steps=100, threshold=1.0, spread=spread_as(others, 0))))
+    assert same(weights(untold), weights(fitted(steps=100, threshold=1.0, spread=Told(others, 0))))
 
 
 def test_a_sure_guess_is_learnt_only_if_it_was_spread_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,10 +160,29 @@ def test_a_sure_guess_is_learnt_only_if_it_was_spread_as_well(monkeypatch: pytes
         patch.setattr(  # whatever is guessed, it is surely class 2
             Alignment, "__call__", lambda _, guesses, strength: torch.eye(4)[torch.full((len(guesses),), 2)]
         )
-        nothing, agreed = (fitted(steps=30, spread=spread_as(labels, 1)) for labels in (none, every))
+        nothing, agreed = (fitted(steps=30, spread=Told(labels, 1)) for labels in (none, every))
         assert same(weights(agreed), weights(fitted(steps=30)))
     assert not same(weights(nothing), weights(agreed))
     assert same(weights(nothing), weights(fitted(steps=30, threshold=1.0)))
+
+
+def test_after_a_third_of_the_steps_labels_are_spread_over_the_averages_features(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told, steps, align = Told(TARGET.given, 1), [0], Alignment.__call__
+
+    def counted(alignment: Alignment, guesses: Tensor, strength: Tensor) -> Tensor:
+        steps[-1] += 1
+        return align(alignment, guesses, strength)
+
+    monkeypatch.setattr(Alignment, "__call__", counted)
+    monkeypatch.setattr(told, "over", lambda points: (told.asked.append(points), steps.append(0)))
+    network = fitted(steps=31, spread=told, ema=1.0)  # an average that stays as it was after the first step
+    (points,) = told.asked
+    torch.testing.assert_close(points, features(network.body, TARGET.pixels))
+    assert steps == [10, 21]
+    fitted(steps=2, spread=told)  # too few: never
+    assert len(told.asked) == 1
 
 
 def test_what_comes_out_is_the_moving_average() -> None:
@@ -161,18 +195,24 @@ def test_the_same_numbers_give_the_same_weights_and_labels_of_the_target_have_no
     assert not same(weights(first), weights(fitted(steps=20, target=TARGET.pixels.flip(0))))
 
 
+@pytest.mark.parametrize("after", [3, 7, 9])  # labels are spread again after 6 steps
 def test_a_run_that_is_cut_off_ends_with_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = fitted(steps=20)
+    def run(checkpoint: Checkpoint | None = None) -> list[Tensor]:
+        return weights(fitted(steps=20, threshold=1.0, spread=Turned(TARGET.given, 1), checkpoint=checkpoint))
+
+    whole, turned_at_once = run(), Told((TARGET.given + 1) % 4, 1)
+    for other in (Told(TARGET.given, 1), turned_at_once):
+        assert not same(whole, weights(fitted(steps=20, threshold=1.0, spread=other)))
     with pytest.raises(CutError):
-        fitted(steps=20, checkpoint=Cut(tmp_path, 7))
+        run(Cut(tmp_path, after))
     resumed = Checkpoint(tmp_path)
     assert resumed.resumed
-    assert same(weights(fitted(steps=20, checkpoint=resumed)), weights(whole))
+    assert same(run(resumed), whole)
     # and once it has finished, nothing is trained again
     monkeypatch.setattr(semi_supervised, "STRONG", None)
-    assert same(weights(fitted(steps=20, checkpoint=resumed)), weights(whole))
+    assert same(run(resumed), whole)
 
 
 def test_a_loss_that_is_not_finite_is_named_with_its_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from src.classifiers import spreading
-from src.classifiers.spreading import spread
+from src.classifiers.spreading import Spread
 from src.datasets import clusters
 
 
@@ -28,6 +28,12 @@ def heaps(away: float, *counts: int) -> tuple[Tensor, Tensor]:
     middles = away * torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     rng = torch.Generator().manual_seed(1)
     return middles[kinds] + torch.randn(len(kinds), 2, generator=rng), kinds
+
+
+def spread(points: Tensor, places: Tensor, given: Tensor, classes: int) -> Spread:
+    found = Spread(places, given, len(points), classes)
+    found.over(points)
+    return found
 
 
 def test_neighbours_are_who_is_near_and_who_is_near_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,3 +102,41 @@ def test_the_sure_ones_are_right_more_often(monkeypatch: pytest.MonkeyPatch) -> 
     ]
     assert right[found.sure].mean() > right.mean() + 0.05
     assert right[~found.sure].mean() < right.mean()
+
+
+def test_labels_that_are_spread_again_follow_the_new_points_alone() -> None:
+    points, kinds = heaps(6.0, 100, 100)
+    places = torch.tensor([0, 199])
+    found = Spread(places, kinds[places], 200, 2)
+    assert not found.sure.any()
+    labels, sure = found.labels, found.sure  # where a recorded step reads
+    found.over(torch.randn(200, 2, generator=torch.Generator().manual_seed(0)))
+    assert (labels == kinds).double().mean() < 0.8
+    found.over(points)
+    assert (labels == kinds).double().mean() > 0.98
+    assert sure.sum().item() == pytest.approx(180, abs=2)
+
+
+def test_spread_labels_are_put_down_and_taken_up() -> None:
+    points, kinds = heaps(3.0, 100, 100)
+    places = torch.tensor([0, 199])
+    first, second = spread(points, places, kinds[places], 2), Spread(places, kinds[places], 200, 2)
+    second.load_state_dict(first.state_dict())
+    assert second.labels.equal(first.labels)
+    assert second.sure.equal(first.sure)
+    assert second.labels is not first.labels
+
+
+def test_features_are_directions_from_their_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spreading, "INFERENCE_BATCH", 2)
+    pixels = torch.tensor([[255, 0], [0, 255], [255, 255]], dtype=torch.uint8).view(3, 1, 1, 2)
+    # The body maps [-1, 1] to [0, 1]: directions (1, 0), (0, 1) and (1, 1) / sqrt(2)
+    body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
+    with torch.no_grad():
+        body[1].weight.copy_(torch.eye(2) / 2)
+        body[1].bias.fill_(0.5)
+    half = math.sqrt(0.5)
+    middle = (1 + half) / 3
+    away = [(1 - middle, -middle), (-middle, 1 - middle), (half - middle, half - middle)]
+    expected = [[value / math.hypot(*point) for value in point] for point in away]
+    assert spreading.features(body, pixels).numpy() == pytest.approx(np.array(expected), abs=1e-6)

@@ -13,13 +13,13 @@ from torch.nn.functional import avg_pool2d, cross_entropy, normalize
 from tqdm import tqdm
 
 from src.classifiers.augmentation import STRONG
-from src.classifiers.supervised import INFERENCE_BATCH, Losses
+from src.classifiers.spreading import centred, features
+from src.classifiers.supervised import Losses
 from src.core.checkpoint import Checkpoint
 from src.core.replay import Piece, Replay
 from src.core.seeding import generator_for, stream_seed
 from src.core.settings import SemiSupervised
 from src.datasets.batches import Shuffled
-from src.datasets.labelled import to_unit
 from src.datasets.spec import ImageSpec
 from src.networks.classifier import ConvClassifier
 from src.networks.network import Network, build
@@ -147,11 +147,5 @@ def embed(encoder: Encoder, pixels: Tensor) -> Tensor:
         encoder: A trained one.
         pixels: uint8 (n, channels, height, width).
     """
-
-    def centred(rows: Tensor) -> Tensor:
-        rows = normalize(rows)
-        return normalize(rows - rows.mean(dim=0))
-
-    features = torch.cat([encoder.body(to_unit(part)) for part in pixels.split(INFERENCE_BATCH)])
     coarse = avg_pool2d(pixels.float(), 2, ceil_mode=True).flatten(1)
-    return torch.cat([centred(features), PIXELS * centred(coarse)], dim=1)
+    return torch.cat([features(encoder.body, pixels), PIXELS * centred(coarse)], dim=1)

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from src.classifiers import contrast, semi_supervised, spreading, supervised
+from src.classifiers import contrast, semi_supervised, supervised
+from src.classifiers.spreading import Spread
 from src.core.checkpoint import Checkpoint
 from src.core.errors import PipelineError
 from src.core.seeding import generator_for, stream_seed
@@ -142,7 +143,8 @@ def guess(
     seen, spread = pixels[: len(pixels) - unseen], None
     if not source and how.contrast_steps:
         encoder = contrast.learn(seen, spec, how, seed=seed, checkpoint=checkpoint)
-        spread = spreading.spread(contrast.embed(encoder, seen), drawn.draw.indices, own.given, spec.classes)
+        spread = Spread(drawn.draw.indices, own.given, len(seen), spec.classes)
+        spread.over(contrast.embed(encoder, seen))
     rng, title = generator_for("guessing/network/batches", seed), "labeller of real images"
     told = joined(own, source)
     semi_supervised.fit(network, told, seen, how, rng=rng, title=title, checkpoint=checkpoint, spread=spread)

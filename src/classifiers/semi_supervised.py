@@ -7,7 +7,8 @@ run: at first it keeps classes from being forgotten, but they need not be equall
 
 Where labels were spread over a graph of the images, too, a guess is learnt if both say the same: alone, the
 network grows sure of what it has got wrong (docs/results.md has Fashion-MNIST). Where it is not sure, it
-learns what was spread.
+learns what was spread. After a third of the steps labels are spread again, over a graph by the network's own
+features (Iscen et al. 2019, who do so every epoch).
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from src.classifiers.augmentation import STRONG, shift
-from src.classifiers.spreading import Spread
+from src.classifiers.spreading import Spread, features
 from src.classifiers.supervised import Losses
 from src.core.checkpoint import Checkpoint, Part
 from src.core.replay import Piece, Replay
@@ -27,7 +28,9 @@ from src.core.settings import SemiSupervised
 from src.datasets.batches import Shuffled
 from src.datasets.labelled import Labelled, to_unit
 from src.networks.average import MovingAverage
-from src.networks.network import Network
+from src.networks.classifier import ConvClassifier
+
+AGAIN = 3  # labels are spread again after the steps' number divided by this
 
 
 class Alignment:
@@ -65,7 +68,7 @@ class Alignment:
 
 
 def fit(
-    network: Network,
+    network: ConvClassifier,
     source: Labelled,
     target: Tensor,
     settings: SemiSupervised,
@@ -85,7 +88,7 @@ def fit(
         rng: Draws the order of the images and their changes.
         title: What the progress bar says; another for each classifier of a stage.
         checkpoint: Takes the training up where it was cut off.
-        spread: Labels of the unlabelled images from elsewhere, if there are any.
+        spread: Labels of the unlabelled images, spread from few of them; if they are, they are spread again.
 
     Raises:
         PipelineError: The loss is NaN or infinite; names the step.
@@ -101,6 +104,8 @@ def fit(
         for step in range(done + 1, settings.steps + 1):
             checkpoint.pause()
             told = learner.step()
+            if spread and step == settings.steps // AGAIN:
+                spread.over(features(learner.average.network.get_submodule("body"), target))
             bar.update()
             if (loss := losses.add(step, told["loss"])) is not None:
                 bar.set_postfix({"loss": f"{loss:.3f}", "sure": f"{told['sure'].item():.0%}"}, refresh=False)
@@ -114,7 +119,7 @@ class _Learner:
 
     def __init__(
         self,
-        network: Network,
+        network: ConvClassifier,
         source: Labelled,
         target: Tensor,
         settings: SemiSupervised,
@@ -142,6 +147,8 @@ class _Learner:
             "told": self._told,
             "untold": self._untold,
         }
+        if spread:
+            self.parts["spread"] = spread
 
     def step(self) -> dict[str, Tensor]:
         """One step; returns its `loss`, and `sure`, the part of the images whose guess it learnt."""
