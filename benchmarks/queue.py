@@ -9,47 +9,53 @@ from typing import Any
 from src.core.errors import PipelineError
 
 WAIT = 60  # seconds between looks at the queue: each takes more than a second of a core
-LOOKS = 3  # at `dvc exp show`, which fails while a worker removes the folder of a finished run
+LOOKS = 3  # at what DVC shows, which fails while a worker removes the folder of a finished run
 
 
 def dvc(*arguments: str) -> str:
     """What a command of DVC prints.
 
     Raises:
-        PipelineError: It fails; with the last line that it said.
+        PipelineError: It fails; with the line that says why.
     """
     result = subprocess.run(("dvc", *arguments), capture_output=True, text=True, check=False)
     if result.returncode:
         lines = (result.stderr or result.stdout).strip().splitlines() or ["no reason given"]
-        raise PipelineError(f"dvc {' '.join(arguments[:3])}: {lines[-1]}")
+        why = next((line for line in lines if line.startswith("ERROR")), lines[-1])  # a greeting may follow
+        raise PipelineError(f"dvc {' '.join(arguments[:3])}: {why}")
     return result.stdout
+
+
+def shown(*arguments: str) -> str:
+    """What a command of DVC prints that changes nothing, which is asked again if it fails.
+
+    Raises:
+        PipelineError: It fails each time.
+    """
+    for _ in range(LOOKS - 1):
+        try:
+            return dvc(*arguments)
+        except PipelineError:
+            time.sleep(WAIT / 10)
+    return dvc(*arguments)
 
 
 def waiting() -> set[str]:
     """Names of experiments that wait or run."""
-    lines = [line.split() for line in dvc("queue", "status").splitlines()]
+    lines = [line.split() for line in shown("queue", "status").splitlines()]
     return {line[1] for line in lines if len(line) > 2 and line[-1] in ("Queued", "Running")}
 
 
 def finished() -> dict[str, dict[str, Any]]:
     """What `dvc exp show` tells of each finished experiment on this commit, by its name."""
     found = {}
-    for row in json.loads(_shown()):
+    for row in json.loads(shown("exp", "show", "--json")):
         for experiment in row.get("experiments") or []:
             if (experiment.get("executor") or {}).get("state") not in (None, "success"):
                 continue  # shown with the metrics of the commit that it starts from
             for revision in experiment["revs"]:
                 found[revision["name"]] = revision
     return found
-
-
-def _shown() -> str:
-    for _ in range(LOOKS - 1):
-        try:
-            return dvc("exp", "show", "--json")
-        except PipelineError:
-            time.sleep(WAIT / 10)
-    return dvc("exp", "show", "--json")
 
 
 def work(

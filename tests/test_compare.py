@@ -1,6 +1,7 @@
 """The comparison of recipes reads DVC's answers right; the arithmetic floor counts what it says it counts."""
 
 import json
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -336,19 +337,41 @@ def test_a_command_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_p
         queue.dvc("exp", "show", "--json")
 
 
-def test_experiments_are_asked_for_again_while_a_worker_clears_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = ["gone", "[]", "gone", "gone", "gone"]
+@pytest.mark.parametrize(
+    ("look", "arguments", "answer"),
+    [(queue.finished, ("exp", "show", "--json"), "[]"), (queue.waiting, ("queue", "status"), "")],
+)
+def test_dvc_is_asked_again_while_a_worker_clears_up(
+    look: Callable[[], Collection[str]],
+    arguments: tuple[str, ...],
+    answer: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = ["gone", answer, "gone", "gone", "gone"]
 
-    def dvc(*arguments: str) -> str:
-        assert arguments == ("exp", "show", "--json")
-        if (answer := answers.pop(0)) == "gone":
+    def dvc(*asked: str) -> str:
+        assert asked == arguments
+        if (found := answers.pop(0)) == "gone":
             raise PipelineError("no such directory")
-        return answer
+        return found
 
     monkeypatch.setattr(queue, "dvc", dvc)
     monkeypatch.setattr(queue, "WAIT", 0)
-    assert queue.finished() == {}
+    assert not look()
     assert len(answers) == 3
     with pytest.raises(PipelineError, match=r"^no such directory$"):
-        queue.finished()
+        look()
     assert not answers
+
+
+def test_the_reason_is_told_not_the_greeting_after_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    command = tmp_path / "dvc"
+    command.write_text(
+        "#!/bin/sh\necho 'ERROR: unexpected error - gone' >&2\necho 'Hit us up' >&2\nexit 255\n"
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(PipelineError, match=r"^dvc queue status: ERROR: unexpected error - gone$"):
+        queue.dvc("queue", "status")
