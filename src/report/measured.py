@@ -295,6 +295,7 @@ EXPERIMENTS = (
         "budget",
         "fashion-guesses",
         "fashion-spread",
+        "spread-by-features",
         "spread-again",
         "spread-or-not",
         "own-cpu",
