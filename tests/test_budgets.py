@@ -86,10 +86,15 @@ def test_budgets_are_in_order_of_their_size_and_all_is_last() -> None:
 def test_curves_compare_arms_over_the_same_draws() -> None:
     # B's draws 1 and 2 went wrong; E has not been run on 2, and a set of another size only on 0.
     found = rows("10", "semi_supervised", 0.07, 0.31, 0.5) + rows("10", "both_tuned", 0.06, 0.3)
-    found += rows("10", "large_tuned", 0.05)
+    found += rows("10", "large_tuned", 0.05) + rows("10", "teaching_tuned", 0.04)
     assert budgets.curves(found) == [
         (10, budgets.ARMS["semi_supervised"], pytest.approx(0.19), pytest.approx(0.169706, rel=1e-4)),
         (10, budgets.ARMS["both_tuned"], pytest.approx(0.18), pytest.approx(0.169706, rel=1e-4)),
+    ]
+    teaching = found + rows("10", "teaching_tuned", 0.1, first=1)  # now on both draws that the others share
+    assert budgets.curves(teaching) == [
+        *budgets.curves(found),
+        (10, budgets.ARMS["teaching_tuned"], pytest.approx(0.07), pytest.approx(0.0424264, rel=1e-4)),
     ]
     # nothing to compare
     assert budgets.curves(rows("10", "scratch", 0.1) + rows("10", "both_tuned", 0.1, first=1)) == []
@@ -170,13 +175,15 @@ def test_the_document_has_a_table_for_each_data_set(tmp_path: Path) -> None:
     ],
 )
 def test_sentences_say_whether_there_is_a_gain(both: tuple[float, float], words: str) -> None:
-    found = rows("100", "guessed_tuned", 0.051, 0.039) + rows("100", "both_tuned", *both)
+    # A third draw of C, without a set, is in none of the sentences.
+    found = rows("100", "guessed_tuned", 0.051, 0.039, 0.9) + rows("100", "both_tuned", *both)
     assert "not measured yet" in budgets.told(found, "100")
-    text = budgets.told(found + rows("100", "synthetic_tuned", 0.0512), "100")
+    found += rows("100", "synthetic_tuned", 0.05, 0.0524)
+    text = budgets.told(found, "100")
     assert text.startswith("With 100 labels in all, a classifier errs on 4.50% of the test images if")
     assert "on 5.12% from the synthetic set" in text
     assert words in text
     assert "guessed the labels" not in text
     guesser = rows("100", "semi_supervised", both[0] + 0.01, both[1] + 0.03)
-    text = budgets.told(found + rows("100", "synthetic_tuned", 0.0512) + guesser, "100")
+    text = budgets.told(found + guesser, "100")
     assert "Over the classifier that guessed the labels, both gain +2.00 (-10.71 to +14.71) points." in text

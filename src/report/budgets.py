@@ -26,6 +26,8 @@ ARMS = {
 }
 # Not in the picture: they tell of the set's size, at two budgets.
 SIZES = ("small_tuned", "large_tuned")
+# In the picture of a budget only if they have all draws that the other arms share.
+EXTRAS = ("rendered", "rendered_tuned", "teaching_tuned")
 # What is subtracted from which: above 0, the synthetic images were worth something.
 PAIRS = {
     ("guessed_tuned", "synthetic_tuned"): "C − D: synthetic images instead of real ones",
@@ -110,6 +112,11 @@ def _needed(rows: Sequence[Row], columns: Sequence[str]) -> str:
     return equivalent(same, mean(found.values())) if found else "–"
 
 
+def _shared(found: Sequence[Mapping[str, float]]) -> set[str]:
+    """The draws that all arms have."""
+    return set.intersection(*(set(own) for own in found)) if found else set()
+
+
 def count(labels: str) -> int:
     """A budget as a number."""
     return ALL if labels == "all" else int(labels)
@@ -118,17 +125,18 @@ def count(labels: str) -> int:
 def curves(rows: Sequence[Row]) -> list[tuple[int, str, float, float]]:
     """Budget, arm, mean error and deviation (0 of a single draw), of the budgets that a log axis can show.
 
-    Of each budget over the draws that all its arms have: with few labels, draws differ more than arms do.
+    Of each budget over the draws that arms A to E have: with few labels, draws differ more than arms do.
     """
     points = []
     for labels in budgets(rows):
         found = {arm: errors(rows, labels, arm) for arm in ARMS if arm not in SIZES}
         there = {arm: own for arm, own in found.items() if own and labels != "0"}
+        draws = _shared([own for arm, own in there.items() if arm not in EXTRAS] or [*there.values()])
         for arm, own in there.items():
-            shared = [error for draw, error in own.items() if all(draw in other for other in there.values())]
-            if shared:
-                deviation = stdev(shared) if len(shared) > 1 else 0.0
-                points.append((count(labels), ARMS[arm], mean(shared), deviation))
+            if draws and draws <= own.keys():
+                values = [own[draw] for draw in draws]
+                deviation = stdev(values) if len(values) > 1 else 0.0
+                points.append((count(labels), ARMS[arm], mean(values), deviation))
     order = list(ARMS.values())
     return sorted(points, key=lambda point: (order.index(point[1]), point[0]))
 
@@ -177,12 +185,13 @@ def _last(gains: Mapping[str, bool]) -> int:
 
 
 def told(rows: Sequence[Row], labels: str) -> str:
-    """What the arms with one budget say, in sentences; nothing where some are missing."""
+    """Sentences on what the arms with one budget say, over the draws that they share."""
     arms = [errors(rows, labels, arm) for arm in ("guessed_tuned", "synthetic_tuned", "both_tuned")]
     found = difference(rows, labels, ("guessed_tuned", "both_tuned"))
-    if not all(arms) or found is None:
+    draws = _shared(arms)
+    if not draws or found is None:
         return f"On a budget of {_labels(labels)} labels: not measured yet."
-    guessed, synthetic, both = (f"{100 * mean(values.values()):.2f}%" for values in arms)
+    guessed, synthetic, both = (f"{100 * mean(own[draw] for draw in draws):.2f}%" for own in arms)
     besides = "besides the real ones"
     if found.low > 0:
         sums = f"So the synthetic images are worth something {besides}"
