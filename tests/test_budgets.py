@@ -103,6 +103,7 @@ def test_curves_compare_arms_over_the_same_draws() -> None:
 
 def test_tables_tell_means_worst_draws_and_how_many_there_were() -> None:
     found = CURVE + rows("10", "both_tuned", 0.07, 0.05) + rows("10", "guessed_tuned", 0.08)
+    found += rows("10", "both", 0.06)
     errors = budgets.table_of_errors(found).splitlines()
     assert errors[0] == "| labels in all | 0 | 10 | 1,000 | all |"
     assert errors[3] == (
@@ -112,9 +113,10 @@ def test_tables_tell_means_worst_draws_and_how_many_there_were() -> None:
     assert errors[-1].endswith("on AVX2, 2 threads; commit abc1234.*")
     differences = budgets.table_of_differences(found).splitlines()
     assert differences[3] == "| C − E: besides real ones | – | +1.00 | – | – |"
+    assert differences[10] == "| for E | – | -1.00 | – | – |"  # 6% before, and 7% after
     # 0.03 and 0.01: mean 0.02, deviation 0.01414, t(0.975, 1) = 12.706
-    assert differences[4] == "| B − E | – | +2.00 (-10.71 to +14.71) | – | – |"
-    assert differences[7] == "| labels that B needs for E's error | – | 26 | – | – |"
+    assert differences[5] == "| B − E | – | +2.00 (-10.71 to +14.71) | – | – |"
+    assert differences[11] == "| labels that B needs for E's error | – | 26 | – | – |"
 
 
 def gains(*budgets_and_errors: tuple[str, float, float]) -> list[dict[str, str]]:
@@ -136,11 +138,11 @@ def gains(*budgets_and_errors: tuple[str, float, float]) -> list[dict[str, str]]
         ),
         (
             gains(("100", 0.03, 0.031), ("1000", 0.07, 0.031), ("all", 0.06, 0.06)),
-            "budgets of 100; from 1,000 on it is not",
+            "budgets of 100; from 1,000 on it is not; a loss is shown with budgets of all",
         ),
         (gains(("1000", 0.03, 0.031), ("all", 0.03, 0.071)), "budgets of 1,000; with all it is not"),
         (gains(("1000", 0.03, 0.031), ("all", 0.03, 0.031)), "budgets of 1,000, all"),
-        (gains(("10", 0.06, 0.061)), "no budget"),  # a loss
+        (gains(("10", 0.06, 0.061)), "no budget; a loss is shown with budgets of 10"),
     ],
 )
 def test_the_budget_is_told_from_which_a_gain_is_zero(found: list[dict[str, str]], told: str) -> None:

@@ -15,29 +15,39 @@ ARMS = {
     "scratch": "A: from scratch on the labels",
     "semi_supervised": "B: semi-supervised, no synthetic image",
     "guessed_tuned": "C: on real images with guessed labels, fine-tuned",
+    "guessed": "C, not fine-tuned",
     "rendered": "B with rendered digits besides",
     "rendered_tuned": "C with their guesses",
     "synthetic": "D: on the synthetic set",
     "synthetic_tuned": "D: the same, fine-tuned",
     "both_tuned": "E: on both, fine-tuned",
+    "both": "E, not fine-tuned",
     "teaching_tuned": "F: D with a set made to teach",
     "small_tuned": "D with 6,000 images",
     "large_tuned": "D with 600,000 images",
 }
-# Not in the picture: they tell of the set's size, at two budgets.
-SIZES = ("small_tuned", "large_tuned")
+# Not in the picture: what is close to another line, and what tells of the set's size, at two budgets.
+TABLE_ONLY = ("guessed", "both", "small_tuned", "large_tuned")
 # In the picture of a budget only if they have all draws that the other arms share.
 EXTRAS = ("rendered", "rendered_tuned", "teaching_tuned")
-# What is subtracted from which: above 0, the synthetic images were worth something.
+# What is subtracted from which: above 0, the second was worth something.
 PAIRS = {
     ("guessed_tuned", "synthetic_tuned"): "C − D: synthetic images instead of real ones",
     ("guessed_tuned", "both_tuned"): "C − E: besides real ones",
+    ("guessed", "both"): "the same, neither fine-tuned",
     ("semi_supervised", "both_tuned"): "B − E",
     ("guessed_tuned", "teaching_tuned"): "C − F: made to teach, instead of real ones",
     ("semi_supervised", "rendered"): "rendered digits, for B",
+    ("guessed", "guessed_tuned"): "fine-tuning, for C",
+    ("synthetic", "synthetic_tuned"): "for D",
+    ("both", "both_tuned"): "for E",
 }
 # The gains that a set's worth is read from.
-GAINS = {("semi_supervised", "both_tuned"): "E over B", ("guessed_tuned", "both_tuned"): "E over C"}
+GAINS = {
+    ("semi_supervised", "both_tuned"): "E over B",
+    ("guessed_tuned", "both_tuned"): "E over C",
+    ("guessed", "both"): "E over C, neither fine-tuned",
+}
 CONFIDENCE = 0.95
 ALL = 50_000  # what `all` stands at on an axis
 
@@ -129,7 +139,7 @@ def curves(rows: Sequence[Row]) -> list[tuple[int, str, float, float]]:
     """
     points = []
     for labels in budgets(rows):
-        found = {arm: errors(rows, labels, arm) for arm in ARMS if arm not in SIZES}
+        found = {arm: errors(rows, labels, arm) for arm in ARMS if arm not in TABLE_ONLY}
         there = {arm: own for arm, own in found.items() if own and labels != "0"}
         draws = _shared([own for arm, own in there.items() if arm not in EXTRAS] or [*there.values()])
         for arm, own in there.items():
@@ -163,25 +173,29 @@ def table_of_differences(rows: Sequence[Row]) -> str:
 
 
 def where_zero(rows: Sequence[Row]) -> str:
-    """With which budgets E gains on B and on C, and from which on that is not shown, as a list in Markdown.
+    """With which budgets E gains or loses, and from which on a gain is not shown, as a list in Markdown.
 
-    A gain is shown where its interval is above zero. A single draw has none, so its budget is left out.
+    A gain is shown where its interval is above zero, a loss where it is below. A single draw has none, so its
+    budget is left out.
     """
     lines = []
     for pair, name in GAINS.items():
-        found = {labels: difference(rows, labels, pair) for labels in budgets(rows)}
-        gains = {labels: one.low > 0 for labels, one in found.items() if one and one.pairs > 1}
-        some = [_labels(labels) for labels, above in gains.items() if above]
-        told = f"a gain is shown with {'budgets of ' + ', '.join(some) if some else 'no budget'}"
-        if some and (none := [*gains][_last(gains) + 1 :]):
-            told += "; with all it is not" if none == ["all"] else f"; from {_labels(none[0])} on it is not"
-        if gains:
+        all_of = {labels: difference(rows, labels, pair) for labels in budgets(rows)}
+        found = {_labels(labels): one for labels, one in all_of.items() if one and one.pairs > 1}
+        gains = [labels for labels, one in found.items() if one.low > 0]
+        losses = [labels for labels, one in found.items() if one.high < 0]
+        told = f"a gain is shown with {_listed(gains)}"
+        if gains and (none := [*found][[*found].index(gains[-1]) + 1 :]):
+            told += "; with all it is not" if none == ["all"] else f"; from {none[0]} on it is not"
+        if losses:
+            told += f"; a loss is shown with {_listed(losses)}"
+        if found:
             lines.append(f"- {name}: {told}.")
     return "\n".join(["By the intervals of budgets with more than one draw:\n", *lines]) if lines else ""
 
 
-def _last(gains: Mapping[str, bool]) -> int:
-    return max(place for place, above in enumerate(gains.values()) if above)
+def _listed(labels: Sequence[str]) -> str:
+    return f"budgets of {', '.join(labels)}" if labels else "no budget"
 
 
 def told(rows: Sequence[Row], labels: str) -> str:

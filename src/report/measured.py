@@ -332,7 +332,7 @@ PARTS: Mapping[str, Callable[[Path], str]] = {
     **{f"compare-{name}": partial(compare, dataset=name) for name in ("mnist", "fashion-mnist")},
     "parts": parts_of,
     "worth-0": partial(worth_told, labels="0", name=WORTH),
-    "worth-100": partial(worth_told, labels="100", name=UNSPREAD),  # of more draws
+    "worth-100": partial(worth_told, labels="100", name=WORTH),
     **{f"own-length-{name}": partial(own_length, dataset=name) for name in ("mnist", "fashion-mnist")},
     **{f"worth-{name}": partial(worth, dataset=name) for name in ("mnist", "fashion-mnist")},
     "worth-unspread": partial(worth, dataset="mnist", name=UNSPREAD),
