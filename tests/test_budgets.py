@@ -186,6 +186,11 @@ def test_sentences_say_whether_there_is_a_gain(both: tuple[float, float], words:
     assert "on 5.12% from the synthetic set" in text
     assert words in text
     assert "guessed the labels" not in text
-    guesser = rows("100", "semi_supervised", both[0] + 0.01, both[1] + 0.03)
-    text = budgets.told(found + guesser, "100")
-    assert "Over the classifier that guessed the labels, both gain +2.00 (-10.71 to +14.71) points." in text
+    for errors, over in (
+        ((0.01, 0.03), "no gain is shown: +2.00 (-10.71 to +14.71) points."),
+        ((0.02, 0.022), "both gain +2.10 (+0.83 to +3.37) points."),
+        ((-0.01, -0.0102), "both are a loss: -1.01 (-1.14 to -0.88) points."),
+    ):
+        guesser = rows("100", "semi_supervised", *(e + more for e, more in zip(both, errors, strict=True)))
+        text = budgets.told(found + guesser, "100")
+        assert text.endswith(f"Over the classifier that guessed the labels, {over}")

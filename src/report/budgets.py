@@ -214,15 +214,21 @@ def told(rows: Sequence[Row], labels: str) -> str:
     else:
         sums = f"So these draws do not show that the synthetic images are worth anything {besides}"
     interval = f"a gain of {points(found)} points, {found.pairs} draw{'s' if found.pairs > 1 else ''}"
-    over = difference(rows, labels, ("semi_supervised", "both_tuned"))
-    guesser = (
-        f" Over the classifier that guessed the labels, both gain {points(over)} points." if over else ""
-    )
+    guesser = _over_guesser(difference(rows, labels, ("semi_supervised", "both_tuned")))
     return (
         f"With {_labels(labels)} labels in all, a classifier errs on {guessed} of the test images if it "
         f"learns from real images with guessed labels, on {synthetic} from the synthetic set, and on {both} "
         f"from both. {sums} ({interval}).{guesser}"
     )
+
+
+def _over_guesser(found: Interval | None) -> str:
+    if found is None:
+        return ""
+    if found.high < 0:
+        return f" Over the classifier that guessed the labels, both are a loss: {points(found)} points."
+    gain = "both gain" if found.low > 0 else "no gain is shown:"
+    return f" Over the classifier that guessed the labels, {gain} {points(found)} points."
 
 
 def _labels(labels: str) -> str:
