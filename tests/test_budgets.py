@@ -86,7 +86,7 @@ def test_budgets_are_in_order_of_their_size_and_all_is_last() -> None:
 def test_curves_compare_arms_over_the_same_draws() -> None:
     # B's draws 1 and 2 went wrong; E has not been run on 2, and a set of another size only on 0.
     found = rows("10", "semi_supervised", 0.07, 0.31, 0.5) + rows("10", "both_tuned", 0.06, 0.3)
-    found += rows("10", "large_tuned", 0.05) + rows("10", "teaching_tuned", 0.04)
+    found += rows("10", "large_tuned", 0.05) + rows("10", "both", 0.05) + rows("10", "teaching_tuned", 0.04)
     assert budgets.curves(found) == [
         (10, budgets.ARMS["semi_supervised"], pytest.approx(0.19), pytest.approx(0.169706, rel=1e-4)),
         (10, budgets.ARMS["both_tuned"], pytest.approx(0.18), pytest.approx(0.169706, rel=1e-4)),
@@ -151,6 +151,15 @@ def test_the_budget_is_told_from_which_a_gain_is_zero(found: list[dict[str, str]
         f"- E over B: a gain is shown with {told}."
     ]
     assert budgets.where_zero(single) == ""
+
+
+def test_a_gain_on_what_is_not_fine_tuned_is_told_by_itself() -> None:
+    found = rows("10", "guessed", 0.05, 0.051) + rows("10", "both", 0.03, 0.031)
+    found += rows("10", "guessed_tuned", 0.04, 0.041) + rows("10", "both_tuned", 0.04, 0.041)
+    assert budgets.where_zero(found).splitlines()[2:] == [
+        "- E over C: a gain is shown with no budget.",
+        "- E over C, neither fine-tuned: a gain is shown with budgets of 10.",
+    ]
 
 
 def test_the_document_has_a_table_for_each_data_set(tmp_path: Path) -> None:
