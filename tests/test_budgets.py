@@ -113,25 +113,26 @@ def test_tables_tell_means_worst_draws_and_how_many_there_were() -> None:
     assert errors[-1].endswith("on AVX2, 2 threads; commit abc1234.*")
     differences = budgets.table_of_differences(found).splitlines()
     assert differences[3] == "| C − E: besides real ones | – | +1.00 | – | – |"
-    assert differences[10] == "| for E | – | -1.00 | – | – |"  # 6% before, and 7% after
+    assert differences[11] == "| for E | – | -1.00 | – | – |"  # 6% before, and 7% after
     # 0.03 and 0.01: mean 0.02, deviation 0.01414, t(0.975, 1) = 12.706
     assert differences[5] == "| B − E | – | +2.00 (-10.71 to +14.71) | – | – |"
-    assert differences[11] == "| labels that B needs for E's error | – | 26 | – | – |"
+    assert differences[12] == "| labels that B needs for E's error | – | 26 | – | – |"
 
 
 def gains(*budgets_and_errors: tuple[str, float, float]) -> list[dict[str, str]]:
-    """B's errors are 5% and 5.1%, E's are told."""
+    """B's errors are 5%, 5.1% and 5%; two of E's are told, and the third is the first again."""
     return [
         row
         for labels, first, second in budgets_and_errors
-        for row in rows(labels, "semi_supervised", 0.05, 0.051) + rows(labels, "both_tuned", first, second)
+        for row in rows(labels, "semi_supervised", 0.05, 0.051, 0.05)
+        + rows(labels, "both_tuned", first, second, first)
     ]
 
 
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        # gains of 2 points each, and of 2 and -2 points, which is none
+        # gains of 2 points each, and of 2, -2 and 2 points, which is none
         (
             gains(("0", 0.03, 0.031), ("10", 0.03, 0.071), ("100", 0.03, 0.031), ("1000", 0.07, 0.031)),
             "budgets of 0, 100; from 1,000 on it is not",
@@ -146,16 +147,18 @@ def gains(*budgets_and_errors: tuple[str, float, float]) -> list[dict[str, str]]
     ],
 )
 def test_the_budget_is_told_from_which_a_gain_is_zero(found: list[dict[str, str]], told: str) -> None:
-    single = rows("50", "semi_supervised", 0.5) + rows("50", "both_tuned", 0.1)
-    assert budgets.where_zero(found + single).splitlines()[2:] == [
-        f"- E over B: a gain is shown with {told}."
+    two = rows("50", "semi_supervised", 0.5, 0.5) + rows("50", "both_tuned", 0.1, 0.1)
+    assert budgets.where_zero(found + two).splitlines() == [
+        "By the intervals of budgets with 3 draws or more:",
+        "",
+        f"- E over B: a gain is shown with {told}.",
     ]
-    assert budgets.where_zero(single) == ""
+    assert budgets.where_zero(two) == ""
 
 
 def test_a_gain_on_what_is_not_fine_tuned_is_told_by_itself() -> None:
-    found = rows("10", "guessed", 0.05, 0.051) + rows("10", "both", 0.03, 0.031)
-    found += rows("10", "guessed_tuned", 0.04, 0.041) + rows("10", "both_tuned", 0.04, 0.041)
+    found = rows("10", "guessed", 0.05, 0.051, 0.05) + rows("10", "both", 0.03, 0.031, 0.03)
+    found += rows("10", "guessed_tuned", 0.04, 0.041, 0.04) + rows("10", "both_tuned", 0.04, 0.041, 0.04)
     assert budgets.where_zero(found).splitlines()[2:] == [
         "- E over C: a gain is shown with no budget.",
         "- E over C, neither fine-tuned: a gain is shown with budgets of 10.",

@@ -37,6 +37,7 @@ PAIRS = {
     ("guessed", "both"): "the same, neither fine-tuned",
     ("semi_supervised", "both_tuned"): "B − E",
     ("guessed_tuned", "teaching_tuned"): "C − F: made to teach, instead of real ones",
+    ("synthetic_tuned", "teaching_tuned"): "D − F: made to teach, instead of as drawn",
     ("semi_supervised", "rendered"): "rendered digits, for B",
     ("guessed", "guessed_tuned"): "fine-tuning, for C",
     ("synthetic", "synthetic_tuned"): "for D",
@@ -49,6 +50,7 @@ GAINS = {
     ("guessed", "both"): "E over C, neither fine-tuned",
 }
 CONFIDENCE = 0.95
+ENOUGH = 3  # pairs to base a sentence on: two alike would give an interval of no width
 ALL = 50_000  # what `all` stands at on an axis
 
 
@@ -175,13 +177,13 @@ def table_of_differences(rows: Sequence[Row]) -> str:
 def where_zero(rows: Sequence[Row]) -> str:
     """With which budgets E gains or loses, and from which on a gain is not shown, as a list in Markdown.
 
-    A gain is shown where its interval is above zero, a loss where it is below. A single draw has none, so its
-    budget is left out.
+    A gain is shown where its interval is above zero, a loss where it is below. Budgets with fewer draws than
+    `ENOUGH` are left out.
     """
     lines = []
     for pair, name in GAINS.items():
         all_of = {labels: difference(rows, labels, pair) for labels in budgets(rows)}
-        found = {_labels(labels): one for labels, one in all_of.items() if one and one.pairs > 1}
+        found = {_labels(labels): one for labels, one in all_of.items() if one and one.pairs >= ENOUGH}
         gains = [labels for labels, one in found.items() if one.low > 0]
         losses = [labels for labels, one in found.items() if one.high < 0]
         told = f"a gain is shown with {_listed(gains)}"
@@ -191,7 +193,7 @@ def where_zero(rows: Sequence[Row]) -> str:
             told += f"; a loss is shown with {_listed(losses)}"
         if found:
             lines.append(f"- {name}: {told}.")
-    return "\n".join(["By the intervals of budgets with more than one draw:\n", *lines]) if lines else ""
+    return "\n".join([f"By the intervals of budgets with {ENOUGH} draws or more:\n", *lines]) if lines else ""
 
 
 def _listed(labels: Sequence[str]) -> str:
