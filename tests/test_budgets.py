@@ -103,7 +103,8 @@ def test_curves_compare_arms_over_the_same_draws() -> None:
 
 def test_tables_tell_means_worst_draws_and_how_many_there_were() -> None:
     found = CURVE + rows("10", "both_tuned", 0.07, 0.05) + rows("10", "guessed_tuned", 0.08)
-    found += rows("10", "both", 0.06)
+    found += rows("10", "both", 0.06) + rows("10", "synthetic", 0.04)
+    found += rows("10", "synthetic_tuned", 0.09) + rows("10", "teaching_tuned", 0.07)
     errors = budgets.table_of_errors(found).splitlines()
     assert errors[0] == "| labels in all | 0 | 10 | 1,000 | all |"
     assert errors[3] == (
@@ -113,6 +114,7 @@ def test_tables_tell_means_worst_draws_and_how_many_there_were() -> None:
     assert errors[-1].endswith("on AVX2, 2 threads; commit abc1234.*")
     differences = budgets.table_of_differences(found).splitlines()
     assert differences[3] == "| C − E: besides real ones | – | +1.00 | – | – |"
+    assert differences[7] == "| D − F: made to teach, instead of as drawn | – | +2.00 | – | – |"
     assert differences[11] == "| for E | – | -1.00 | – | – |"  # 6% before, and 7% after
     # 0.03 and 0.01: mean 0.02, deviation 0.01414, t(0.975, 1) = 12.706
     assert differences[5] == "| B − E | – | +2.00 (-10.71 to +14.71) | – | – |"
