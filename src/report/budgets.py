@@ -65,6 +65,16 @@ class Interval(NamedTuple):
     high: float
     pairs: int
 
+    @property
+    def gain(self) -> bool:
+        """Whether a gain is shown: by enough pairs, and the interval is above zero."""
+        return self.pairs >= ENOUGH and self.low > 0
+
+    @property
+    def loss(self) -> bool:
+        """Whether a loss is shown: by enough pairs, and the interval is below zero."""
+        return self.pairs >= ENOUGH and self.high < 0
+
 
 def errors(rows: Sequence[Row], labels: str, arm: str) -> dict[str, float]:
     """The errors of an arm with a budget, by the seed of their draw."""
@@ -177,15 +187,14 @@ def table_of_differences(rows: Sequence[Row]) -> str:
 def where_zero(rows: Sequence[Row]) -> str:
     """With which budgets E gains or loses, and from which on a gain is not shown, as a list in Markdown.
 
-    A gain is shown where its interval is above zero, a loss where it is below. Budgets with fewer draws than
-    `ENOUGH` are left out.
+    Budgets with fewer draws than `ENOUGH` are left out.
     """
     lines = []
     for pair, name in GAINS.items():
         all_of = {labels: difference(rows, labels, pair) for labels in budgets(rows)}
         found = {_labels(labels): one for labels, one in all_of.items() if one and one.pairs >= ENOUGH}
-        gains = [labels for labels, one in found.items() if one.low > 0]
-        losses = [labels for labels, one in found.items() if one.high < 0]
+        gains = [labels for labels, one in found.items() if one.gain]
+        losses = [labels for labels, one in found.items() if one.loss]
         told = f"a gain is shown with {_listed(gains)}"
         if gains and (none := [*found][[*found].index(gains[-1]) + 1 :]):
             told += "; with all it is not" if none == ["all"] else f"; from {none[0]} on it is not"
@@ -209,9 +218,9 @@ def told(rows: Sequence[Row], labels: str) -> str:
         return f"On a budget of {_labels(labels)} labels: not measured yet."
     guessed, synthetic, both = (f"{100 * mean(own[draw] for draw in draws):.2f}%" for own in arms)
     besides = "besides the real ones"
-    if found.low > 0:
+    if found.gain:
         sums = f"So the synthetic images are worth something {besides}"
-    elif found.high < 0:
+    elif found.loss:
         sums = f"So the synthetic images do harm {besides}"
     else:
         sums = f"So these draws do not show that the synthetic images are worth anything {besides}"
@@ -227,9 +236,9 @@ def told(rows: Sequence[Row], labels: str) -> str:
 def _over_guesser(found: Interval | None) -> str:
     if found is None:
         return ""
-    if found.high < 0:
+    if found.loss:
         return f" Over the classifier that guessed the labels, both are a loss: {points(found)} points."
-    gain = "both gain" if found.low > 0 else "no gain is shown:"
+    gain = "both gain" if found.gain else "no gain is shown:"
     return f" Over the classifier that guessed the labels, {gain} {points(found)} points."
 
 
