@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import dvc.api
+import matplotlib
 
 from benchmarks import queue
 from benchmarks.provenance import before, code_of, provenance, stages
@@ -190,7 +191,8 @@ def write(path: Path, rows: list[Row]) -> None:
     lines = [(dataset, labels, f"{dataset}, {arm}", *rest) for dataset, labels, arm, *rest in points]
     files.write_csv(path.with_name(f"{path.stem}_curves.csv"), head, lines)
     if points:
-        plots.write_figure(path.with_suffix(".png"), plots.worth_curves(points))
+        with matplotlib.rc_context({"axes.formatter.min_exponent": 5}):  # 30, not 3 x 10^1
+            plots.write_figure(path.with_suffix(".png"), plots.worth_curves(points))
 
 
 if __name__ == "__main__":

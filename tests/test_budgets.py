@@ -96,6 +96,9 @@ def test_curves_compare_arms_over_the_same_draws() -> None:
         *budgets.curves(found),
         (10, budgets.ARMS["teaching_tuned"], pytest.approx(0.07), pytest.approx(0.0424264, rel=1e-4)),
     ]
+    # What one data set alone has comes last, so that it moves no other arm's colour.
+    rendered = found + rows("10", "rendered", 0.05, 0.05)
+    assert budgets.curves(rendered) == [*budgets.curves(found), (10, budgets.ARMS["rendered"], 0.05, 0.0)]
     # nothing to compare
     assert budgets.curves(rows("10", "scratch", 0.1) + rows("10", "both_tuned", 0.1, first=1)) == []
     assert "29.33 ± 21.55; 50.00; 3" in budgets.table_of_errors(found)  # the table has all of them

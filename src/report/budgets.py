@@ -10,14 +10,13 @@ from scipy.stats import t
 
 from src.report.markdown import Row, table, where
 
-# The arms of docs/worth.csv, as the tables name them.
+# The arms of docs/worth.csv, as the tables name them. Those that only one data set has come last: like this,
+# the others have the same colours in each chart.
 ARMS = {
     "scratch": "A: from scratch on the labels",
     "semi_supervised": "B: semi-supervised, no synthetic image",
     "guessed_tuned": "C: on real images with guessed labels, fine-tuned",
     "guessed": "C, not fine-tuned",
-    "rendered": "B with rendered digits besides",
-    "rendered_tuned": "C with their guesses",
     "synthetic": "D: on the synthetic set",
     "synthetic_tuned": "D: the same, fine-tuned",
     "both_tuned": "E: on both, fine-tuned",
@@ -25,6 +24,8 @@ ARMS = {
     "teaching_tuned": "F: D with a set made to teach",
     "small_tuned": "D with 6,000 images",
     "large_tuned": "D with 600,000 images",
+    "rendered": "B with rendered digits besides",
+    "rendered_tuned": "C with their guesses",
 }
 # Not in the picture: what is close to another line, and what tells of the set's size, at two budgets.
 TABLE_ONLY = ("guessed", "both", "small_tuned", "large_tuned")
