@@ -87,6 +87,7 @@ def test_curves_compare_arms_over_the_same_draws() -> None:
     # B's draws 1 and 2 went wrong; E has not been run on 2, and a set of another size only on 0.
     found = rows("10", "semi_supervised", 0.07, 0.31, 0.5) + rows("10", "both_tuned", 0.06, 0.3)
     found += rows("10", "large_tuned", 0.05) + rows("10", "both", 0.05) + rows("10", "teaching_tuned", 0.04)
+    found += rows("10", "teaching", 0.05)  # in no picture either
     assert budgets.curves(found) == [
         (10, budgets.ARMS["semi_supervised"], pytest.approx(0.19), pytest.approx(0.169706, rel=1e-4)),
         (10, budgets.ARMS["both_tuned"], pytest.approx(0.18), pytest.approx(0.169706, rel=1e-4)),
@@ -108,6 +109,7 @@ def test_tables_tell_means_worst_draws_and_how_many_there_were() -> None:
     found = CURVE + rows("10", "both_tuned", 0.07, 0.05) + rows("10", "guessed_tuned", 0.08)
     found += rows("10", "both", 0.06) + rows("10", "synthetic", 0.04)
     found += rows("10", "synthetic_tuned", 0.09) + rows("10", "teaching_tuned", 0.07)
+    found += rows("10", "small_tuned", 0.11) + rows("10", "large_tuned", 0.08) + rows("10", "scratch", 0.5)
     errors = budgets.table_of_errors(found).splitlines()
     assert errors[0] == "| labels in all | 0 | 10 | 1,000 | all |"
     assert errors[3] == (
@@ -117,11 +119,14 @@ def test_tables_tell_means_worst_draws_and_how_many_there_were() -> None:
     assert errors[-1].endswith("on AVX2, 2 threads; commit abc1234.*")
     differences = budgets.table_of_differences(found).splitlines()
     assert differences[3] == "| C − E: besides real ones | – | +1.00 | – | – |"
-    assert differences[7] == "| D − F: made to teach, instead of as drawn | – | +2.00 | – | – |"
-    assert differences[11] == "| for E | – | -1.00 | – | – |"  # 6% before, and 7% after
+    assert differences[6] == "| A − E | – | +43.00 | – | – |"
+    assert differences[8] == "| D − F: made to teach, instead of as drawn | – | +2.00 | – | – |"
+    assert differences[9] == "| 6,000 images, for D | – | -2.00 | – | – |"
+    assert differences[10] == "| 600,000 images, for D | – | +1.00 | – | – |"
+    assert differences[14] == "| for E | – | -1.00 | – | – |"  # 6% before, and 7% after
     # 0.03 and 0.01: mean 0.02, deviation 0.01414, t(0.975, 1) = 12.706
     assert differences[5] == "| B − E | – | +2.00 (-10.71 to +14.71) | – | – |"
-    assert differences[12] == "| labels that B needs for E's error | – | 26 | – | – |"
+    assert differences[15] == "| labels that B needs for E's error | – | 26 | – | – |"
 
 
 def gains(*budgets_and_errors: tuple[str, float, float]) -> list[dict[str, str]]:

@@ -21,14 +21,15 @@ ARMS = {
     "synthetic_tuned": "D: the same, fine-tuned",
     "both_tuned": "E: on both, fine-tuned",
     "both": "E, not fine-tuned",
-    "teaching_tuned": "F: D with a set made to teach",
-    "small_tuned": "D with 6,000 images",
-    "large_tuned": "D with 600,000 images",
+    "teaching_tuned": "F: D with a set made to teach, fine-tuned",
+    "teaching": "F, not fine-tuned",
+    "small_tuned": "D with 6,000 images, fine-tuned",
+    "large_tuned": "D with 600,000 images, fine-tuned",
     "rendered": "B with rendered digits besides",
     "rendered_tuned": "C with their guesses",
 }
 # Not in the picture: what is close to another line, and what tells of the set's size, at two budgets.
-TABLE_ONLY = ("guessed", "both", "small_tuned", "large_tuned")
+TABLE_ONLY = ("guessed", "both", "teaching", "small_tuned", "large_tuned")
 # In the picture of a budget only if they have all draws that the other arms share.
 EXTRAS = ("rendered", "rendered_tuned", "teaching_tuned")
 # What is subtracted from which: above 0, the second was worth something.
@@ -37,8 +38,11 @@ PAIRS = {
     ("guessed_tuned", "both_tuned"): "C − E: besides real ones",
     ("guessed", "both"): "the same, neither fine-tuned",
     ("semi_supervised", "both_tuned"): "B − E",
+    ("scratch", "both_tuned"): "A − E",
     ("guessed_tuned", "teaching_tuned"): "C − F: made to teach, instead of real ones",
     ("synthetic_tuned", "teaching_tuned"): "D − F: made to teach, instead of as drawn",
+    ("synthetic_tuned", "small_tuned"): "6,000 images, for D",
+    ("synthetic_tuned", "large_tuned"): "600,000 images, for D",
     ("semi_supervised", "rendered"): "rendered digits, for B",
     ("guessed", "guessed_tuned"): "fine-tuning, for C",
     ("synthetic", "synthetic_tuned"): "for D",

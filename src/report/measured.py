@@ -159,9 +159,9 @@ def worth(root: Path, dataset: str, name: str = WORTH) -> str:
     return "\n\n".join(part for part in tables if part)
 
 
-def worth_told(root: Path, labels: str) -> str:
-    """The same for one budget on MNIST, in sentences."""
-    return budgets.told(_budgets(root, "mnist", WORTH), labels)
+def worth_told(root: Path, labels: str, dataset: str = "mnist") -> str:
+    """The same for one budget, in sentences."""
+    return budgets.told(_budgets(root, dataset, WORTH), labels)
 
 
 def _budgets(root: Path, dataset: str, name: str) -> list[dict[str, str]]:
@@ -332,6 +332,7 @@ PARTS: Mapping[str, Callable[[Path], str]] = {
     **{f"compare-{name}": partial(compare, dataset=name) for name in ("mnist", "fashion-mnist")},
     "parts": parts_of,
     **{f"worth-{labels}": partial(worth_told, labels=labels) for labels in ("0", "10", "100")},
+    "worth-fashion-mnist-10": partial(worth_told, labels="10", dataset="fashion-mnist"),
     **{f"own-length-{name}": partial(own_length, dataset=name) for name in ("mnist", "fashion-mnist")},
     **{f"worth-{name}": partial(worth, dataset=name) for name in ("mnist", "fashion-mnist")},
     "worth-unspread": partial(worth, dataset="mnist", name=UNSPREAD),
