@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT
+from matplotlib.figure import Figure
 
 from benchmarks import provenance, queue, worth
 from benchmarks.worth import Cell
 from src.core import files, params
+from src.report import plots
 
 PARAMS = params.read(ROOT / "params.yaml", ROOT / params.DATASETS)
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -124,7 +126,18 @@ def test_finished_cells_are_taken_in_once_and_replace_those_of_other_code(finish
     assert worth.collect(rows, CELLS, HERE) == rows
 
 
-def test_what_is_written_has_curves_and_a_picture(finished: dict[str, Any], tmp_path: Path) -> None:
+def test_what_is_written_has_curves_and_a_picture(
+    finished: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks: list[str] = []
+    save = plots.write_figure
+
+    def write_figure(path: Path, figure: Figure) -> None:
+        figure.draw_without_rendering()
+        ticks.extend(label.get_text() for axes in figure.axes for label in axes.xaxis.get_ticklabels())
+        save(path, figure)
+
+    monkeypatch.setattr(plots, "write_figure", write_figure)
     finished |= {cell.name: {"rev": "abc"} for cell in CELLS}
     rows = worth.collect([], CELLS, HERE)
     worth.write(tmp_path / "worth.csv", rows)
@@ -134,6 +147,8 @@ def test_what_is_written_has_curves_and_a_picture(finished: dict[str, Any], tmp_
     curves = files.read_csv(tmp_path / "worth_curves.csv")
     assert {row["arm"][:9] for row in curves} == {f"mnist, {arm}:" for arm in "ABCDEF"}
     assert (tmp_path / "worth.png").stat().st_size > 10_000
+    assert any("10" in tick for tick in ticks)
+    assert not any("^" in tick for tick in ticks)
 
 
 def test_only_what_is_missing_is_queued_and_failures_are_told(
