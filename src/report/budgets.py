@@ -36,7 +36,7 @@ EXTRAS = ("rendered", "rendered_tuned", "teaching_tuned")
 PAIRS = {
     ("guessed_tuned", "synthetic_tuned"): "C − D: synthetic images instead of real ones",
     ("guessed_tuned", "both_tuned"): "C − E: besides real ones",
-    ("guessed", "both"): "the same, neither fine-tuned",
+    ("guessed", "both"): "C − E, neither fine-tuned",
     ("semi_supervised", "both_tuned"): "B − E",
     ("scratch", "both_tuned"): "A − E",
     ("guessed_tuned", "teaching_tuned"): "C − F: made to teach, instead of real ones",
@@ -45,8 +45,8 @@ PAIRS = {
     ("synthetic_tuned", "large_tuned"): "600,000 images, for D",
     ("semi_supervised", "rendered"): "rendered digits, for B",
     ("guessed", "guessed_tuned"): "fine-tuning, for C",
-    ("synthetic", "synthetic_tuned"): "for D",
-    ("both", "both_tuned"): "for E",
+    ("synthetic", "synthetic_tuned"): "fine-tuning, for D",
+    ("both", "both_tuned"): "fine-tuning, for E",
 }
 # The gains that a set's worth is read from.
 GAINS = {
@@ -56,6 +56,7 @@ GAINS = {
 }
 CONFIDENCE = 0.95
 ENOUGH = 3  # pairs to base a sentence on: two alike would give an interval of no width
+EMPTY = "–"  # what was not measured
 ALL = 50_000  # what `all` stands at on an axis
 
 
@@ -124,7 +125,7 @@ def equivalent(rows: Sequence[Row], error: float, arm: str = "semi_supervised") 
             part = (math.log(high) - math.log(error)) / (math.log(high) - math.log(low))
             return f"{math.exp(math.log(few) + part * (math.log(more) - math.log(few))):,.0f}"
     if not points or error > points[0][1]:
-        return f"fewer than {points[0][0]:,}" if points else "–"
+        return f"fewer than {points[0][0]:,}" if points else EMPTY
     return f"more than {points[-1][0]:,}"
 
 
@@ -136,7 +137,7 @@ def _needed(rows: Sequence[Row], columns: Sequence[str]) -> str:
     """
     found = errors(rows, columns[0], "both_tuned")
     same = [row for row in rows if row["seed"] in found and row["labels"] in columns]
-    return equivalent(same, mean(found.values())) if found else "–"
+    return equivalent(same, mean(found.values())) if found else EMPTY
 
 
 def _shared(found: Sequence[Mapping[str, float]]) -> set[str]:
@@ -169,20 +170,22 @@ def curves(rows: Sequence[Row]) -> list[tuple[int, str, float, float]]:
 
 
 def table_of_errors(rows: Sequence[Row]) -> str:
-    """Mean ± deviation, worst draw and number of draws of each arm, in Markdown."""
+    """Mean ± deviation, worst draw and number of draws of each arm that was measured, in Markdown."""
     columns = budgets(rows)
     lines = [[told, *(_cell(errors(rows, labels, arm)) for labels in columns)] for arm, told in ARMS.items()]
+    lines = [line for line in lines if set(line[1:]) != {EMPTY}]
     note = "Error on the real test images, mean ± standard deviation; worst draw; number of draws"
     return table(["labels in all", *map(_labels, columns)], lines, f"{note}; {where(rows)}")
 
 
 def table_of_differences(rows: Sequence[Row]) -> str:
-    """Paired differences with their intervals, and label equivalents, in Markdown."""
+    """Paired differences with their intervals, where there are any, and label equivalents, in Markdown."""
     columns = budgets(rows)
     lines = [
         [told, *(points(difference(rows, labels, pair)) for labels in columns)]
         for pair, told in PAIRS.items()
     ]
+    lines = [line for line in lines if set(line[1:]) != {EMPTY}]
     needed = [_needed(rows, columns[place:]) for place in range(len(columns))]
     lines.append(["labels that B needs for E's error", *needed])
     note = "Percentage points of error that the second arm is better, with 95% intervals over draws"
@@ -253,7 +256,7 @@ def _labels(labels: str) -> str:
 
 def _cell(found: dict[str, float]) -> str:
     if not found:
-        return "–"
+        return EMPTY
     values = list(found.values())
     deviation = f" ± {100 * stdev(values):.2f}" if len(values) > 1 else ""
     return f"{100 * mean(values):.2f}{deviation}; {100 * max(values):.2f}; {len(values)}"
@@ -262,6 +265,6 @@ def _cell(found: dict[str, float]) -> str:
 def points(found: Interval | None) -> str:
     """An interval of differences in percentage points, as text."""
     if found is None:
-        return "–"
+        return EMPTY
     middle = f"{100 * found.middle:+.2f}"
     return middle if found.pairs == 1 else f"{middle} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
