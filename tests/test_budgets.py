@@ -150,11 +150,11 @@ def gains(*budgets_and_errors: tuple[str, float, float]) -> list[dict[str, str]]
         ),
         (
             gains(("100", 0.03, 0.031), ("1000", 0.07, 0.031), ("all", 0.06, 0.06)),
-            "budgets of 100; from 1,000 on it is not; a loss is shown with budgets of all",
+            "a budget of 100; from 1,000 on it is not; a loss is shown with all labels",
         ),
-        (gains(("1000", 0.03, 0.031), ("all", 0.03, 0.071)), "budgets of 1,000; with all it is not"),
+        (gains(("1000", 0.03, 0.031), ("all", 0.03, 0.071)), "a budget of 1,000; with all it is not"),
         (gains(("1000", 0.03, 0.031), ("all", 0.03, 0.031)), "budgets of 1,000, all"),
-        (gains(("10", 0.06, 0.061)), "no budget; a loss is shown with budgets of 10"),
+        (gains(("10", 0.06, 0.061)), "no budget; a loss is shown with a budget of 10"),
     ],
 )
 def test_the_budget_is_told_from_which_a_gain_is_zero(found: list[dict[str, str]], told: str) -> None:
@@ -167,13 +167,17 @@ def test_the_budget_is_told_from_which_a_gain_is_zero(found: list[dict[str, str]
     assert budgets.where_zero(two) == ""
 
 
-def test_a_gain_on_what_is_not_fine_tuned_is_told_by_itself() -> None:
+def test_each_gain_is_told_by_itself() -> None:
     found = rows("10", "guessed", 0.05, 0.051, 0.05) + rows("10", "both", 0.03, 0.031, 0.03)
     found += rows("10", "guessed_tuned", 0.04, 0.041, 0.04) + rows("10", "both_tuned", 0.04, 0.041, 0.04)
     assert budgets.where_zero(found).splitlines()[2:] == [
         "- E over C: a gain is shown with no budget.",
-        "- E over C, neither fine-tuned: a gain is shown with budgets of 10.",
+        "- E over C, neither fine-tuned: a gain is shown with a budget of 10.",
     ]
+    found = rows("all", "synthetic_tuned", 0.03, 0.031, 0.03) + rows(
+        "all", "teaching_tuned", 0.02, 0.021, 0.02
+    )
+    assert budgets.where_zero(found).splitlines()[2:] == ["- F over D: a gain is shown with all labels."]
 
 
 def test_the_document_has_a_table_for_each_data_set(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ PAIRS = {
     ("scratch", "both_tuned"): "A − E",
     ("guessed_tuned", "teaching_tuned"): "C − F: made to teach, instead of real ones",
     ("synthetic_tuned", "teaching_tuned"): "D − F: made to teach, instead of as drawn",
+    ("synthetic", "teaching"): "D − F, neither fine-tuned",
     ("synthetic_tuned", "small_tuned"): "6,000 images, for D",
     ("synthetic_tuned", "large_tuned"): "600,000 images, for D",
     ("semi_supervised", "rendered"): "rendered digits, for B",
@@ -48,11 +49,13 @@ PAIRS = {
     ("synthetic", "synthetic_tuned"): "fine-tuning, for D",
     ("both", "both_tuned"): "fine-tuning, for E",
 }
-# The gains that a set's worth is read from.
+# The gains that a set's worth is read from, and what making it to teach adds.
 GAINS = {
     ("semi_supervised", "both_tuned"): "E over B",
     ("guessed_tuned", "both_tuned"): "E over C",
     ("guessed", "both"): "E over C, neither fine-tuned",
+    ("synthetic_tuned", "teaching_tuned"): "F over D",
+    ("synthetic", "teaching"): "F over D, neither fine-tuned",
 }
 CONFIDENCE = 0.95
 ENOUGH = 3  # pairs to base a sentence on: two alike would give an interval of no width
@@ -193,7 +196,7 @@ def table_of_differences(rows: Sequence[Row]) -> str:
 
 
 def where_zero(rows: Sequence[Row]) -> str:
-    """With which budgets E gains or loses, and from which on a gain is not shown, as a list in Markdown.
+    """With which budgets an arm gains or loses, and from which on a gain is not shown, as a list in Markdown.
 
     Budgets with fewer draws than `ENOUGH` are left out.
     """
@@ -214,6 +217,8 @@ def where_zero(rows: Sequence[Row]) -> str:
 
 
 def _listed(labels: Sequence[str]) -> str:
+    if len(labels) == 1:
+        return "all labels" if labels == ["all"] else f"a budget of {labels[0]}"
     return f"budgets of {', '.join(labels)}" if labels else "no budget"
 
 
