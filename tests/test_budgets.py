@@ -174,9 +174,8 @@ def test_each_gain_is_told_by_itself() -> None:
         "- E over C: a gain is shown with no budget.",
         "- E over C, neither fine-tuned: a gain is shown with a budget of 10.",
     ]
-    found = rows("all", "synthetic_tuned", 0.03, 0.031, 0.03) + rows(
-        "all", "teaching_tuned", 0.02, 0.021, 0.02
-    )
+    found = rows("all", "synthetic_tuned", 0.03, 0.031, 0.03)
+    found += rows("all", "teaching_tuned", 0.02, 0.021, 0.02)
     assert budgets.where_zero(found).splitlines()[2:] == ["- F over D: a gain is shown with all labels."]
 
 
