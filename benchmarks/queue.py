@@ -9,9 +9,7 @@ from typing import Any
 from src.core.errors import PipelineError
 
 WAIT = 60  # seconds between looks at the queue: each takes more than a second of a core
-# A command of DVC fails while a worker removes the folder of a finished run, or another program holds git's
-# index, such as an editor that shows what has changed.
-TRIES = 3
+LOOKS = 3  # at what DVC shows, which fails while a worker removes the folder of a finished run
 
 
 def dvc(*arguments: str) -> str:
@@ -28,13 +26,13 @@ def dvc(*arguments: str) -> str:
     return result.stdout
 
 
-def retried(*arguments: str) -> str:
-    """What a command of DVC prints, which is given again if it fails.
+def shown(*arguments: str) -> str:
+    """What a command of DVC prints that changes nothing, which is asked again if it fails.
 
     Raises:
         PipelineError: It fails each time.
     """
-    for _ in range(TRIES - 1):
+    for _ in range(LOOKS - 1):
         try:
             return dvc(*arguments)
         except PipelineError:
@@ -44,14 +42,14 @@ def retried(*arguments: str) -> str:
 
 def waiting() -> set[str]:
     """Names of experiments that wait or run."""
-    lines = [line.split() for line in retried("queue", "status").splitlines()]
+    lines = [line.split() for line in shown("queue", "status").splitlines()]
     return {line[1] for line in lines if len(line) > 2 and line[-1] in ("Queued", "Running")}
 
 
 def finished() -> dict[str, dict[str, Any]]:
     """What `dvc exp show` tells of each finished experiment on this commit, by its name."""
     found = {}
-    for row in json.loads(retried("exp", "show", "--json")):
+    for row in json.loads(shown("exp", "show", "--json")):
         for experiment in row.get("experiments") or []:
             if (experiment.get("executor") or {}).get("state") not in (None, "success"):
                 continue  # shown with the metrics of the commit that it starts from
@@ -74,7 +72,7 @@ def work(
     there = known | waiting() | set(finished())
     for name, arguments in wanted.items():
         if name not in there:
-            retried("exp", "run", "--queue", "--name", name, *arguments)
+            dvc("exp", "run", "--queue", "--name", name, *arguments)
     # The worker that it leaves behind holds on to its output: captured, this would wait for the last run.
     subprocess.run(("dvc", "queue", "start", "--jobs", str(jobs)), stdout=subprocess.DEVNULL, check=True)
     before = None

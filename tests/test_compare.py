@@ -364,26 +364,6 @@ def test_dvc_is_asked_again_while_a_worker_clears_up(
     assert not answers
 
 
-def test_an_experiment_is_queued_once_another_program_lets_go_of_the_index(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    queued: list[str] = []
-    failures = ["the index is locked", "the index is locked"]
-
-    def dvc(*asked: str) -> str:
-        if asked[:2] == ("exp", "run"):
-            if failures:
-                raise PipelineError(failures.pop())
-            queued.append(" ".join(asked))
-        return {"exp": "[]", "queue": ""}[asked[0]]
-
-    monkeypatch.setattr(queue, "dvc", dvc)
-    monkeypatch.setattr(queue, "WAIT", 0)
-    monkeypatch.setattr(queue.subprocess, "run", lambda *_, **__: None)
-    queue.work({"one": ["-S", "seed=1"], "two": []}, set(), lambda: None)
-    assert queued == ["exp run --queue --name one -S seed=1", "exp run --queue --name two"]
-
-
 def test_the_reason_is_told_not_the_greeting_after_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
