@@ -72,6 +72,8 @@ def work(
     there = known | waiting() | set(finished())
     for name, arguments in wanted.items():
         if name not in there:
+            # Tried once: where git's index is locked, DVC leaves uncommitted changes in git's stash, so that
+            # another try would queue params.yaml as committed.
             dvc("exp", "run", "--queue", "--name", name, *arguments)
     # The worker that it leaves behind holds on to its output: captured, this would wait for the last run.
     subprocess.run(("dvc", "queue", "start", "--jobs", str(jobs)), stdout=subprocess.DEVNULL, check=True)

@@ -364,6 +364,24 @@ def test_dvc_is_asked_again_while_a_worker_clears_up(
     assert not answers
 
 
+def test_an_experiment_is_not_queued_again_without_the_changes_that_dvc_put_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def dvc(*arguments: str) -> str:
+        asked.append(" ".join(arguments[:3]))
+        if arguments[:2] == ("exp", "run"):
+            raise PipelineError("the index is locked")
+        return {"exp": "[]", "queue": ""}[arguments[0]]
+
+    monkeypatch.setattr(queue, "dvc", dvc)
+    monkeypatch.setattr(queue, "WAIT", 0)
+    with pytest.raises(PipelineError, match=r"^the index is locked$"):
+        queue.work({"one": []}, set(), lambda: None)
+    assert asked == ["queue status", "exp show --json", "exp run --queue"]
+
+
 def test_the_reason_is_told_not_the_greeting_after_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
